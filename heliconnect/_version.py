@@ -1,0 +1,3 @@
+"""The version of all three packages, kept in one place."""
+
+__version__ = "0.1.0"
