@@ -1,1 +1,98 @@
-"""heliconnect."""
+"""heliconnect: who caused each LLM call, what was said and what it cost.
+
+    import heliconnect as hc
+
+    hc.install()                                        # or hc.connect(client) for one client
+    with hc.context(user_id="u-42", properties={"tier": "pro"}):
+        with hc.session("trip planner"), hc.step("search"):
+            client.responses.create(model=..., input=...)
+
+Names are loaded when first used: importing heliconnect imports no HTTP library and no framework.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from heliconnect._version import __version__
+
+if TYPE_CHECKING:
+    from heliconnect.callcontext import (
+        CallContext,
+        Session,
+        context,
+        current,
+        last_request_id,
+        session,
+        step,
+        use,
+    )
+    from heliconnect.errors import (
+        HeliconnectError,
+        MissingExtraError,
+        SettingsError,
+        StoreError,
+        UnsupportedClientError,
+    )
+    from heliconnect.outgoing import headers
+    from heliconnect.settings import Settings, configure
+    from heliconnect.wire.install import connect, install, uninstall
+
+__all__ = [
+    "CallContext",
+    "HeliconnectError",
+    "MissingExtraError",
+    "Session",
+    "Settings",
+    "SettingsError",
+    "StoreError",
+    "UnsupportedClientError",
+    "__version__",
+    "configure",
+    "connect",
+    "context",
+    "current",
+    "headers",
+    "install",
+    "last_request_id",
+    "session",
+    "step",
+    "uninstall",
+    "use",
+]
+
+_HOMES = {
+    "CallContext": "heliconnect.callcontext",
+    "HeliconnectError": "heliconnect.errors",
+    "MissingExtraError": "heliconnect.errors",
+    "Session": "heliconnect.callcontext",
+    "Settings": "heliconnect.settings",
+    "SettingsError": "heliconnect.errors",
+    "StoreError": "heliconnect.errors",
+    "UnsupportedClientError": "heliconnect.errors",
+    "configure": "heliconnect.settings",
+    "connect": "heliconnect.wire.install",
+    "context": "heliconnect.callcontext",
+    "current": "heliconnect.callcontext",
+    "headers": "heliconnect.outgoing",
+    "install": "heliconnect.wire.install",
+    "last_request_id": "heliconnect.callcontext",
+    "session": "heliconnect.callcontext",
+    "step": "heliconnect.callcontext",
+    "uninstall": "heliconnect.wire.install",
+    "use": "heliconnect.callcontext",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'heliconnect' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

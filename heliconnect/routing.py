@@ -1,0 +1,216 @@
+"""Which provider a URL belongs to, and how the same request is addressed through a gateway.
+
+One table serves both sides: the client asks `route(url, settings)` where to send a request, the server asks
+`provider_by_prefix` and `provider_of` where a request it received has to go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from heliconnect.exchange import Pairs
+from heliconnect.protocol import OPENAI_API_BASE, TARGET_URL
+from heliconnect.settings import Gateway, Settings
+
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "Route",
+    "origin_of",
+    "provider_by_name",
+    "provider_by_prefix",
+    "provider_of",
+    "route",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One row of the provider table.
+
+    origin is where requests go unless told otherwise (None: it depends on the customer, as with Azure); hosts are
+    exact host names, or ".suffix" for any host below one; prefix is the first part of the path on our own gateway;
+    label the host label in Helicone's cloud (None: the cloud's general gateway); source documents the API's base URL.
+    """
+
+    name: str
+    origin: str | None
+    hosts: tuple[str, ...]
+    prefix: str
+    label: str | None
+    source: str
+
+
+PROVIDERS = (
+    Provider(
+        "openai", "https://api.openai.com", ("api.openai.com", "us.api.openai.com", "eu.api.openai.com"), "oai", "oai",
+        "https://platform.openai.com/docs/api-reference",
+    ),
+    Provider(
+        "anthropic", "https://api.anthropic.com", ("api.anthropic.com",), "anthropic", "anthropic",
+        "https://docs.anthropic.com/en/api/overview",
+    ),
+    Provider(
+        "google", "https://generativelanguage.googleapis.com", ("generativelanguage.googleapis.com",), "google", None,
+        "https://ai.google.dev/api",
+    ),
+    Provider(
+        "vertex", None, ("aiplatform.googleapis.com", "-aiplatform.googleapis.com"), "vertex", None,
+        "https://cloud.google.com/vertex-ai/docs/reference/rest",
+    ),
+    Provider(
+        "azure", None,
+        (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com", ".azure-api.net"),
+        "azure", None,
+        "https://learn.microsoft.com/azure/ai-foundry/openai/reference",
+    ),
+    Provider(
+        "groq", "https://api.groq.com", ("api.groq.com",), "groq", "groq",
+        "https://console.groq.com/docs/api-reference",
+    ),
+    Provider(
+        "mistral", "https://api.mistral.ai", ("api.mistral.ai",), "mistral", "mistral",
+        "https://docs.mistral.ai/api",
+    ),
+    Provider(
+        "deepseek", "https://api.deepseek.com", ("api.deepseek.com",), "deepseek", "deepseek",
+        "https://api-docs.deepseek.com",
+    ),
+    Provider(
+        "openrouter", "https://openrouter.ai", ("openrouter.ai",), "openrouter", "openrouter",
+        "https://openrouter.ai/docs/api-reference/overview",
+    ),
+    Provider(
+        "together", "https://api.together.xyz", ("api.together.xyz", "api.together.ai"), "together", "together",
+        "https://docs.together.ai/reference",
+    ),
+    Provider(
+        "cohere", "https://api.cohere.com", ("api.cohere.com", "api.cohere.ai"), "cohere", None,
+        "https://docs.cohere.com/reference/about",
+    ),
+    Provider(
+        "xai", "https://api.x.ai", ("api.x.ai",), "xai", "x",
+        "https://docs.x.ai/docs/api-reference",
+    ),
+    Provider(
+        "fireworks", "https://api.fireworks.ai", ("api.fireworks.ai",), "fireworks", "fireworks",
+        "https://docs.fireworks.ai/api-reference/introduction",
+    ),
+    Provider(
+        "perplexity", "https://api.perplexity.ai", ("api.perplexity.ai",), "perplexity", "perplexity",
+        "https://docs.perplexity.ai/api-reference",
+    ),
+    Provider(
+        "cerebras", "https://api.cerebras.ai", ("api.cerebras.ai",), "cerebras", "cerebras",
+        "https://inference-docs.cerebras.ai/api-reference",
+    ),
+)  # fmt: skip
+
+_BY_PREFIX = {p.prefix: p for p in PROVIDERS} | {p.name: p for p in PROVIDERS}
+_BY_NAME = {p.name: p for p in PROVIDERS}
+_BY_HOST = {host: p for p in PROVIDERS for host in p.hosts if host[0] not in ".-"}
+_BY_SUFFIX = tuple((host, p) for p in PROVIDERS for host in p.hosts if host[0] in ".-")
+# Helicone's EU cloud has a host only for these: packages and hosts in its worker/wrangler.toml.
+_EU_LABELS = frozenset({"oai", "anthropic", "groq", "openrouter", "together", "gateway"})
+# What Helicone's own self-host serves; anything else there answers 404 or 501.
+_SELF_HOSTED = {("openai", "/v1/chat/completions"): "/oai", ("anthropic", "/v1/messages"): "/anthropic"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a provider's request goes instead: the gateway's URL and the headers that name the target."""
+
+    provider: str
+    url: str
+    headers: Pairs = ()
+
+
+def provider_by_prefix(prefix: str) -> Provider | None:
+    """The provider whose requests our own gateway serves below /{prefix}/ ("oai" or "openai")."""
+    return _BY_PREFIX.get(prefix)
+
+
+def provider_by_name(name: str) -> Provider | None:
+    """The row named `name` ("openai"); None for a name that is not in the table."""
+    return _BY_NAME.get(name)
+
+
+@lru_cache(maxsize=512)
+def provider_of(host: str) -> Provider | None:
+    """The provider that serves this host name; None for a host that is not in the table."""
+    host = host.lower().rstrip(".")
+    found = _BY_HOST.get(host)
+    if found is None:
+        found = next((provider for suffix, provider in _BY_SUFFIX if host.endswith(suffix)), None)
+    return found
+
+
+@lru_cache(maxsize=512)
+def origin_of(url: str) -> tuple[str, str] | None:
+    """Split an absolute http(s) URL into its origin in lower case and the rest, byte for byte.
+
+    ("https://api.openai.com", "/v1/models?x=1"). None for anything else, and for URLs that carry user and password.
+    """
+    scheme, separator, after = url.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in {"http", "https"}:
+        return None
+    end = min((at for at in (after.find(c) for c in "/?#") if at >= 0), default=len(after))
+    authority, rest = after[:end].lower(), after[end:]
+    if not authority or "@" in authority:
+        return None
+    default_port = ":443" if scheme == "https" else ":80"
+    authority = authority.removesuffix(default_port)
+    return f"{scheme}://{authority}", rest if rest.startswith("/") else "/" + rest
+
+
+def route(url: str, settings: Settings) -> Route | None:
+    """How a request to `url` is addressed through the gateway; None when it is none of our business.
+
+    Routed are https URLs of the table's hosts and the origins of `settings.providers`, never the gateway itself.
+    """
+    split = origin_of(url)
+    if split is None:
+        return None
+    origin, rest = split
+    alias = settings.providers.get(origin)
+    if alias is not None:
+        return _address(alias, provider_by_name(alias), origin, rest, settings)
+    if not origin.startswith("https://") or (provider := provider_of(origin[8:])) is None:
+        return None
+    return _address(provider.name, provider, origin, rest, settings)
+
+
+def _address(name: str, provider: Provider | None, origin: str, rest: str, settings: Settings) -> Route | None:
+    if origin == (origin_of(settings.base_url) or ("", ""))[0]:
+        return None
+    target = () if provider is not None and provider.origin == origin else ((TARGET_URL, origin),)
+    match settings.gateway:
+        case Gateway.LOCAL:
+            prefix = f"/{provider.prefix}" if provider is not None else ""
+            return Route(name, f"{settings.base_url}{prefix}{rest}", target)
+        case Gateway.CLOUD:
+            return _address_cloud(name, provider, origin, rest, settings)
+        case Gateway.SELF_HOSTED:
+            served = _SELF_HOSTED.get((name, rest.partition("?")[0]))
+            return None if served is None or target else Route(name, f"{settings.base_url}{served}{rest}")
+
+
+def _address_cloud(name: str, provider: Provider | None, origin: str, rest: str, settings: Settings) -> Route:
+    domain = _cloud_domain(urlsplit(settings.base_url).hostname or "")
+    if provider is not None and provider.name == "azure":
+        return Route(name, f"https://oai.{domain}{rest}", ((OPENAI_API_BASE, origin),))
+    label = provider.label if provider is not None and provider.origin == origin else None
+    if label is None or (domain.startswith("eu.") and label not in _EU_LABELS):
+        return Route(name, f"https://gateway.{domain}{rest}", ((TARGET_URL, origin),))
+    return Route(name, f"https://{label}.{domain}{rest}")
+
+
+def _cloud_domain(host: str) -> str:
+    """The part of a cloud host name that is common to all labels: "oai.us.helicone.ai" -> "us.helicone.ai"."""
+    labels = host.split(".")
+    if "eu" in labels[:-2]:
+        return "eu.hconeai.com"
+    return "hconeai.com" if labels[-2] == "hconeai" else "helicone.ai"

@@ -1,0 +1,172 @@
+"""Where calls are routed and with which key: one frozen `Settings`, made by hand or from the environment.
+
+HELICONE_API_KEY      the Helicone key; alone, it selects Helicone's cloud (the EU one for an EU key)
+HELICONE_BASE_URL     the gateway: Helicone's cloud, a self-hosted one, or `heliconnect up` anywhere
+HELICONNECT_PROVIDERS more provider origins, "openai=http://127.0.0.1:9000,mine=https://llm.example.com"
+HELICONNECT_DISABLED  "1" switches routing off for the process
+
+With neither key nor base URL the gateway is the local one, http://127.0.0.1:8787.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypedDict, Unpack
+from urllib.parse import urlsplit
+
+from heliconnect.errors import SettingsError
+
+__all__ = ["LOCAL_BASE_URL", "Gateway", "Settings", "configure", "from_env", "get_settings"]
+
+LOCAL_BASE_URL = "http://127.0.0.1:8787"
+CLOUD_BASE_URL = "https://gateway.helicone.ai"
+CLOUD_EU_BASE_URL = "https://gateway.eu.hconeai.com"
+_CLOUD_DOMAINS = ("helicone.ai", "hconeai.com")
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "off"})
+
+
+class Gateway(StrEnum):
+    """The kinds of gateway, which differ in how a provider is named in the URL."""
+
+    LOCAL = "local"
+    """heliconnect's own: one host, the provider is the first part of the path."""
+    CLOUD = "cloud"
+    """Helicone's cloud: one host name for each provider."""
+    SELF_HOSTED = "self-hosted"
+    """Helicone's own self-host: serves OpenAI chat completions and Anthropic messages below /v1/gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How calls are routed. Immutable; `dataclasses.replace` makes a changed copy. The key never shows in the repr.
+
+    providers maps further origins ("https://llm.example.com") to a provider name; `openai` and the other known names
+    say which API the origin speaks, any other name is passed on as it is.
+    failover sends a call straight to its provider when the gateway cannot be reached.
+    connect_timeout_ms bounds the wait for a connection to the gateway; cooldown_ms is how long a gateway that refused
+    is then left alone.
+
+    Raises SettingsError for a base URL or an origin that is not an absolute http(s) URL.
+    """
+
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str = ""
+    providers: Mapping[str, str] = field(default_factory=dict)
+    disabled: bool = False
+    failover: bool = True
+    connect_timeout_ms: int = 2_000
+    cooldown_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        base_url = self.base_url or _default_base_url(self.api_key)
+        object.__setattr__(self, "base_url", _absolute(base_url, "HELICONE_BASE_URL").rstrip("/"))
+        origins = {_origin(url): name for url, name in self.providers.items()}
+        object.__setattr__(self, "providers", MappingProxyType(origins))
+        object.__setattr__(self, "api_key", (self.api_key or "").strip() or None)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The kind of gateway `base_url` names."""
+        parts = urlsplit(self.base_url)
+        host = parts.hostname or ""
+        if any(host == domain or host.endswith("." + domain) for domain in _CLOUD_DOMAINS):
+            return Gateway.CLOUD
+        return Gateway.SELF_HOSTED if parts.path.endswith("/v1/gateway") else Gateway.LOCAL
+
+
+class SettingsChanges(TypedDict, total=False):
+    """The keywords of `configure`, each a field of `Settings`."""
+
+    api_key: str | None
+    base_url: str
+    providers: Mapping[str, str]
+    disabled: bool
+    failover: bool
+    connect_timeout_ms: int
+    cooldown_ms: int
+
+
+def _default_base_url(api_key: str | None) -> str:
+    if not (api_key or "").strip():
+        return LOCAL_BASE_URL
+    return CLOUD_EU_BASE_URL if "helicone-eu" in (api_key or "") else CLOUD_BASE_URL
+
+
+def _absolute(url: str, name: str) -> str:
+    try:
+        parts = urlsplit(url.strip())
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise SettingsError(
+            f"{name} must be an absolute http(s) URL, got {url!r}; for the local gateway use {LOCAL_BASE_URL}"
+        )
+    return url.strip()
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(_absolute(url, "a provider's origin"))
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name, "").strip().lower()
+    if value in _TRUE or value in _FALSE:
+        return value in _TRUE
+    raise SettingsError(f"{name} must be 1 or 0, got {value!r}")
+
+
+def _providers(environ: Mapping[str, str]) -> dict[str, str]:
+    providers = {}
+    for item in environ.get("HELICONNECT_PROVIDERS", "").split(","):
+        name, equals, url = item.strip().partition("=")
+        if equals:
+            providers[url.strip()] = name.strip()
+        elif name:
+            raise SettingsError(f"HELICONNECT_PROVIDERS must be name=url[,name=url], got {item.strip()!r}")
+    return providers
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Settings from environment variables, see the module's docstring.
+
+    Raises SettingsError for a value that cannot be used.
+    """
+    return Settings(
+        api_key=environ.get("HELICONE_API_KEY"),
+        base_url=environ.get("HELICONE_BASE_URL", "").strip(),
+        providers=_providers(environ),
+        disabled=_flag(environ, "HELICONNECT_DISABLED"),
+    )
+
+
+_current: Settings | None = None
+
+
+def get_settings() -> Settings:
+    """The process's settings: what `configure` last set, else those of the environment, read once.
+
+    Raises SettingsError when the environment holds a value that cannot be used.
+    """
+    global _current
+    if _current is None:
+        _current = from_env(os.environ)
+    return _current
+
+
+def configure(settings: Settings | None = None, **changes: Unpack[SettingsChanges]) -> Settings:
+    """Set the process's settings: `settings` (default: those of the environment) with `changes` applied; returns them.
+
+    Calls already under way keep the settings they began with.
+
+    Raises SettingsError for a value that cannot be used.
+    """
+    global _current
+    _current = replace(settings if settings is not None else from_env(os.environ), **changes)
+    return _current
