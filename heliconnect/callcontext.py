@@ -54,7 +54,7 @@ class CallContext:
     session_id: object = None
     session_name: object = None
     session_path: object = None
-    properties: Mapping[str, object] = field(default=_EMPTY)
+    properties: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
     cache: bool | None = None
     cache_seed: object = None
     cache_bucket_max_size: int | None = None
