@@ -1,0 +1,145 @@
+"""The commands and their options; each says what went wrong and what to do, and exits with 1, or 2 for bad words."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from heliconnect._version import __version__
+from heliconnect.errors import HeliconnectError, MissingExtraError, SettingsError
+from heliconnect.settings import get_settings
+
+try:
+    import platformdirs
+    import typer
+except ImportError as exc:
+    raise MissingExtraError("the heliconnect command", "server") from exc
+
+from heliconnect.cli.demo import run_demo
+from heliconnect.cli.verify import run_verify
+from heliconnect.routing import origin_of
+from heliconnect.server.supervisor import ServerOptions, running
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Who caused each LLM call, what was said and what it cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where records are kept.", file_okay=False)]
+Upstream = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=URL", help="Send a provider's calls elsewhere; may be given repeatedly."),
+]
+AllowTarget = Annotated[
+    list[str] | None, typer.Option(metavar="HOST", help="A private host that Helicone-Target-URL may name; repeatable.")
+]
+
+
+def default_data_dir() -> Path:
+    """Where records are kept unless told otherwise: ~/.local/share/heliconnect on Linux."""
+    return Path(platformdirs.user_data_dir("heliconnect", appauthor=False))
+
+
+@app.command()
+def up(
+    port: Port = 8787,
+    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    data_dir: DataDir = None,
+    upstream: Upstream = None,
+    allow_target: AllowTarget = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Proxy processes that share the port.")] = 1,
+) -> None:
+    """Start the proxy and the dashboard; Ctrl-C stops them."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    options = ServerOptions(
+        data_dir=(data_dir or default_data_dir()).expanduser().absolute(),
+        host=_loopback(host),
+        port=port,
+        workers=workers,
+        upstreams=_upstreams(upstream or []),
+        allow_targets=tuple(allow_target or []),
+    )
+    try:
+        with running(options) as server:
+            typer.echo(
+                f"heliconnect {__version__}\n"
+                f"  gateway    {server.url}    (HELICONE_BASE_URL={server.url})\n"
+                f"  dashboard  {server.url}/ui\n"
+                f"  records    {options.data_dir}\n"
+                "Ctrl-C stops it."
+            )
+            server.wait()
+            typer.echo("stopping: calls under way are finished, records are stored")
+    except HeliconnectError as error:
+        raise _failure(error) from error
+
+
+@app.command()
+def demo(
+    port: Port = 8787,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the traffic, with a summary and an exit code.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Start the server, a scripted provider and an example app, and send traffic through every adapter."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        code = run_demo(port, once=once, data_dir=data_dir)
+    except HeliconnectError as error:
+        raise _failure(error) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def verify() -> None:
+    """Send one call through each installed adapter, read its record back, say what arrived and what is missing."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        code = run_verify(get_settings())
+    except HeliconnectError as error:
+        raise _failure(error) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _loopback(host: str) -> str:
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise typer.BadParameter(
+            f"expected a loopback address such as 127.0.0.1, got {host!r}: records hold prompts, and there is no "
+            "login. To serve others, put a reverse proxy that authenticates in front",
+            param_hint="--host",
+        )
+    return host
+
+
+def _upstreams(items: list[str]) -> dict[str, str]:
+    found = {}
+    for item in items:
+        name, equals, url = item.partition("=")
+        if not equals or not name or origin_of(url) is None:
+            raise typer.BadParameter(
+                f"expected NAME=URL such as openai=http://127.0.0.1:9000, got {item!r}", param_hint="--upstream"
+            )
+        found[name] = url.rstrip("/")
+    return found
+
+
+def _failure(error: HeliconnectError) -> typer.Exit:
+    typer.echo(f"heliconnect: {error}", err=True)
+    return typer.Exit(2 if isinstance(error, SettingsError) else 1)
