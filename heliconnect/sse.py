@@ -103,4 +103,6 @@ class Decoder:
 
 def decode(body: bytes) -> list[Event]:
     """All events of a whole body; one that it ends in the middle of is left out, as the standard says."""
-    return Decoder().feed(body)
+    decoder = Decoder()
+    events = decoder.feed(body)
+    return events + decoder.feed(b"\n") if body.endswith(b"\r") else events

@@ -19,6 +19,7 @@ BODIES = [
     pytest.param(b"event: add\r\ndata: 1\r\n\r\n", [Event(b"1", "add")], id="crlf"),
     pytest.param(b"data: 1\r\rdata: 2\r\n\rdata: 3\n\r\n", [Event(b"1"), Event(b"2"), Event(b"3")], id="mixed-ends"),
     pytest.param(b"\xef\xbb\xbfdata: 1\n\n", [Event(b"1")], id="byte-order-mark"),
+    pytest.param(b"data: 1\n\ndata: 2\r\r", [Event(b"1"), Event(b"2")], id="the-last-carriage-return-ends-a-line"),
     pytest.param(b"event: add\n\nretry: 5\nfoo: bar\ndata: x\n\n", [Event(b"x")], id="event-without-data-is-none"),
     pytest.param(b"data: done\n\ndata: cut", [Event(b"done")], id="an-unfinished-event-is-not-dispatched"),
     pytest.param("data: é\u2028x\n\n".encode(), [Event("é\u2028x".encode())], id="only-cr-and-lf-end-lines"),
@@ -43,6 +44,7 @@ def test_any_cutting_gives_the_same_events(body: bytes, data: st.DataObject) -> 
     whole = Decoder()
     assert events == whole.feed(body)
     assert decoder.finish() == whole.finish()
+    assert events == decode(body)[: len(events)]
 
 
 def test_an_oversized_event_is_dropped_and_counted() -> None:
@@ -50,8 +52,9 @@ def test_an_oversized_event_is_dropped_and_counted() -> None:
     decoder = Decoder(max_event_bytes=50)
     events = decoder.feed(b"data: " + b"x" * 100 + b"\n\ndata: a\n\n")
     events += decoder.feed(b"data: 1234567890\n" * 20 + b"\ndata: b\n\n")
+    events += decoder.feed(b"data: ")
     for _ in range(30):
-        events += decoder.feed(b"data: yyyyyyyyyyyyyyyyyyyyyyyyyyyyy"[: 20 if not decoder._data else 30])
+        events += decoder.feed(b"y" * 10)
     events += decoder.feed(b"\n\ndata: c\n\n")
     assert [event.data for event in events] == [b"a", b"b", b"c"]
     assert decoder.oversized == 3

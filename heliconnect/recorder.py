@@ -1,0 +1,319 @@
+"""The recording side without I/O: a `Capture` becomes an `Exchange`.
+
+Decodes the bodies, finds out flavour, models, usage and cost, reads the call context from the captured `helicone-*`
+headers. `finish` never raises, whatever the bytes: a reading that fails loses its own field and adds a warning.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import unquote
+
+from heliconnect import sse
+from heliconnect.callcontext import CallContext
+from heliconnect.conversation import Message, answered, asked
+from heliconnect.errors import MissingExtraError
+from heliconnect.exchange import Capture, Cost, End, Exchange, Pairs, Timing
+from heliconnect.flavors import Flavor, flavor_of
+from heliconnect.prices import price
+from heliconnect.protocol import read_context
+from heliconnect.usage import billed_usage, reported_cost, usage_of
+
+try:
+    import brotli
+    import orjson
+    import zstandard
+except ImportError as exc:
+    raise MissingExtraError("heliconnect.recorder", "server") from exc
+
+__all__ = ["finish", "parse_answers"]
+
+_log = logging.getLogger("heliconnect")
+MAX_DECODED_BYTES = 64 << 20
+PREVIEW_CHARACTERS = 200
+_BLANKS = re.compile(r"\s+")
+_MODEL_IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]+(?::\d[^/:?]*)?)")
+ValueT = TypeVar("ValueT")
+
+
+def finish(capture: Capture) -> Exchange:
+    """What the captured call means. Pure; never raises."""
+    warnings = list(capture.warnings)
+
+    def read(label: str, reading: Callable[[], ValueT], otherwise: ValueT) -> ValueT:
+        try:
+            return reading()
+        except Exception as error:  # noqa: BLE001 - one reading may fail on any input, the record may not
+            warnings.append(f"{label} could not be read: {type(error).__name__}")
+            _log.debug("reading %s of %s failed", label, capture.request_id, exc_info=True)
+            return otherwise
+
+    context = read("context", lambda: read_context(capture.request_headers), CallContext())
+    sent = read("request body", lambda: _body(capture.request_body, capture.request_headers), _NO_BODY)
+    got = read("response body", lambda: _body(capture.response_body, capture.response_headers), _NO_BODY)
+    warnings += [
+        f"{name} body: {body.problem}" for name, body in (("request", sent), ("response", got)) if body.problem
+    ]
+    request = read("request", lambda: _json(sent.data), None)
+    kind = _header(capture.response_headers, "content-type")
+    answers: list[object] = read("response", lambda: parse_answers(got.data, kind), [])
+    flavor = read("flavour", lambda: flavor_of(capture.target_url, request, answers), Flavor.OTHER)
+    models = read("model", lambda: _models(capture, context, request, answers), _Models())
+    usage = read("usage", lambda: usage_of(answers), None)
+    cost = read("cost", lambda: _cost(capture, models, answers), None)
+    omit_request, omit_response = bool(context.omit_request), bool(context.omit_response)
+    return Exchange(
+        request_id=capture.request_id,
+        timing=Timing(capture.started_at, capture.latency_ms, capture.first_byte_ms),
+        method=capture.method,
+        target_url=capture.target_url,
+        status={End.CANCELLED: -3, End.TIMEOUT: -1}.get(capture.end, capture.status),
+        end=capture.end,
+        provider=capture.provider,
+        flavor=str(flavor),
+        is_stream=read("stream", lambda: _is_stream(capture, request, kind), False),
+        model=models.best,
+        request_model=models.asked,
+        response_model=models.answered,
+        user_id=read("user", lambda: _user(context, request), None),
+        session_id=_text(context.session_id),
+        session_name=_text(context.session_name),
+        session_path=_text(context.session_path),
+        properties=_properties(context),
+        usage=usage,
+        cost=cost,
+        request_headers=capture.request_headers,
+        response_headers=capture.response_headers,
+        request_body=None if omit_request else sent.text,
+        response_body=None if omit_response else got.text,
+        request_is_base64=sent.is_base64 and not omit_request,
+        response_is_base64=got.is_base64 and not omit_response,
+        request_size_bytes=capture.request_size_bytes,
+        response_size_bytes=capture.response_size_bytes,
+        request_preview=None if omit_request else read("preview", lambda: _asked_preview(flavor, request), None),
+        response_preview=None if omit_response else read("preview", lambda: _answer_preview(flavor, answers), None),
+        key_hash=capture.key_hash,
+        error=capture.error,
+        warnings=tuple(warnings),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    data: bytes
+    text: str | None
+    is_base64: bool = False
+    problem: str | None = None
+
+
+_NO_BODY = _Body(b"", None)
+
+
+def _body(raw: bytes, headers: Pairs) -> _Body:
+    if not raw:
+        return _NO_BODY
+    data, problem = _decoded(raw, _header(headers, "content-encoding"))
+    try:
+        return _Body(data, data.decode(), problem=problem)
+    except UnicodeDecodeError:
+        return _Body(data, base64.b64encode(data).decode(), is_base64=True, problem=problem)
+
+
+def _decoded(raw: bytes, encodings: str) -> tuple[bytes, str | None]:
+    """`raw` without its content codings, as far as they can be undone, and what was in the way."""
+    data = raw
+    for encoding in reversed([name.strip().lower() for name in encodings.split(",")]):
+        if encoding in {"", "identity"}:
+            continue
+        try:
+            data = _CODINGS[encoding](data)
+        except KeyError:
+            return data, f"unknown content coding {encoding[:20]!r}"
+        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
+            return data, f"not decodable as {encoding}: {type(error).__name__}"
+        if len(data) >= MAX_DECODED_BYTES:
+            return data[:MAX_DECODED_BYTES], f"only the first {MAX_DECODED_BYTES >> 20} MiB are kept"
+    return data, None
+
+
+def _inflate(data: bytes, bits: int) -> bytes:
+    return zlib.decompressobj(bits).decompress(data, MAX_DECODED_BYTES)
+
+
+def _deflate(data: bytes) -> bytes:
+    """Either meaning of "deflate": with zlib's head, or bare. Source: RFC 9110, 8.4.1.2."""
+    try:
+        return _inflate(data, zlib.MAX_WBITS)
+    except zlib.error:
+        return _inflate(data, -zlib.MAX_WBITS)
+
+
+def _unbrotli(data: bytes) -> bytes:
+    decoder, out = brotli.Decompressor(), bytearray()
+    for at in range(0, len(data), 1 << 14):
+        out += decoder.process(data[at : at + (1 << 14)])
+        if len(out) >= MAX_DECODED_BYTES:
+            break
+    return bytes(out)
+
+
+def _unzstd(data: bytes) -> bytes:
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+        return reader.read(MAX_DECODED_BYTES)
+
+
+_CODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: _inflate(data, zlib.MAX_WBITS | 16),
+    "x-gzip": lambda data: _inflate(data, zlib.MAX_WBITS | 16),
+    "deflate": _deflate,
+    "br": _unbrotli,
+    "zstd": _unzstd,
+}
+
+
+def _header(headers: Pairs, name: str) -> str:
+    return next((value for key, value in headers if key == name), "")
+
+
+def _json(data: bytes) -> object:
+    try:
+        return orjson.loads(data) if data else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def parse_answers(data: bytes, content_type: str) -> list[object]:
+    """The JSON objects of an answer: one, a stream's events, a JSON array's items, or a line each; empty for none.
+
+    An event that is cut off or no JSON is left out, a stream's "[DONE]" too.
+    """
+    if not data:
+        return []
+    if "event-stream" in content_type or data.startswith((b"data:", b"event:")):
+        found = (_json(event.data) for event in sse.decode(data) if event.data.startswith((b"{", b"[")))
+        return [one for one in found if isinstance(one, Mapping)]
+    whole = _json(data)
+    if isinstance(whole, list):
+        return whole
+    if whole is not None:
+        return [whole]
+    if data.lstrip().startswith(b"["):
+        return _cut_array(data)
+    return [one for line in data.splitlines() if line.startswith(b"{") and (one := _json(line)) is not None]
+
+
+def _cut_array(data: bytes) -> list[object]:
+    """The whole items of a JSON array that breaks off, as a cut stream of Gemini's does."""
+    for end in (at.start() for at in reversed(list(re.finditer(rb"\}\s*,", data))[-200:])):
+        whole = _json(data[: end + 1] + b"]")
+        if isinstance(whole, list):
+            return whole
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    override: str | None = None
+    asked: str | None = None
+    answered: str | None = None
+
+    @property
+    def best(self) -> str | None:
+        return self.override or self.answered or self.asked
+
+
+def _models(capture: Capture, context: CallContext, request: object, answers: Sequence[object]) -> _Models:
+    asked_for = _text(request.get("model")) if isinstance(request, Mapping) else None
+    if asked_for is None and (found := _MODEL_IN_PATH.search(capture.target_url)) is not None:
+        asked_for = unquote(found[1])
+    answer = next((name for one in answers if (name := _answered_model(one)) is not None), None)
+    return _Models(_text(context.model_override), asked_for, answer)
+
+
+def _answered_model(answer: object) -> str | None:
+    if not isinstance(answer, Mapping):
+        return None
+    for holder in (answer, answer.get("response"), answer.get("message")):
+        if isinstance(holder, Mapping):
+            name = _text(holder.get("model")) or _text(holder.get("modelVersion"))
+            if name:
+                return name
+    return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _cost(capture: Capture, models: _Models, answers: Sequence[object]) -> Cost | None:
+    told = reported_cost(answers)
+    if told is not None:
+        return Cost(told, source="provider", priced_on=capture.started_at.date())
+    usage = billed_usage(answers)
+    names = [models.override] if models.override else [models.answered, models.asked]
+    found = (price(usage, name, capture.provider, capture.started_at) for name in names if name)
+    return next((cost for cost in found if cost is not None), None)
+
+
+def _is_stream(capture: Capture, request: object, content_type: str) -> bool:
+    if isinstance(request, Mapping) and request.get("stream") is True:
+        return True
+    path = capture.target_url.partition("?")[0]
+    is_named = path.endswith((":streamGenerateContent", ":streamRawPredict", "-stream"))
+    return is_named or "event-stream" in content_type or "eventstream" in content_type
+
+
+def _user(context: CallContext, request: object) -> str | None:
+    """The user the headers name, else the body's `user`, as Helicone does."""
+    if context.user_id:
+        return _text(context.user_id)
+    return _text(request.get("user")) if isinstance(request, Mapping) else None
+
+
+def _properties(context: CallContext) -> dict[str, str]:
+    found = {str(name): str(value) for name, value in context.properties.items()}
+    return {**found, "Helicone-Prompt-Id": str(context.prompt_id)} if context.prompt_id else found
+
+
+def _asked_preview(flavor: Flavor, request: object) -> str | None:
+    messages = asked(flavor, request)
+    last = next((m for m in reversed(messages) if m.role in {"user", "request"}), messages[-1] if messages else None)
+    return _preview([last]) if last is not None else None
+
+
+def _answer_preview(flavor: Flavor, answers: Sequence[object]) -> str | None:
+    return _preview(answered(flavor, answers))
+
+
+def _preview(messages: Sequence[Message]) -> str | None:
+    pieces: list[str] = []
+    size = 0
+    for part in (part for message in messages for part in message.parts):
+        match part.kind:
+            case "text" | "refusal" | "error" | "tool_result":
+                text = part.text or (_dumped(part.data) if part.data is not None else "")
+            case "tool_call":
+                arguments = part.text or (_dumped(part.data) if part.data is not None else "")
+                text = f"→ {part.name}({arguments})"
+            case "json":
+                text = _dumped(part.data)
+            case "reasoning":
+                continue
+            case kind:
+                text = f"[{kind}]"
+        pieces.append(text[: 4 * PREVIEW_CHARACTERS])
+        size += len(pieces[-1])
+        if size > 4 * PREVIEW_CHARACTERS:
+            break
+    whole = _BLANKS.sub(" ", " ".join(pieces)).strip()
+    return (whole[: PREVIEW_CHARACTERS - 1] + "…" if len(whole) > PREVIEW_CHARACTERS else whole) or None
+
+
+def _dumped(value: object) -> str:
+    return orjson.dumps(value, default=str).decode("utf-8", "replace")
