@@ -9,13 +9,12 @@ from __future__ import annotations
 import base64
 import logging
 import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote
 
-from heliconnect import sse
+from heliconnect.bodies import decoded, parse_answers, parse_json
 from heliconnect.callcontext import CallContext
 from heliconnect.conversation import Message, answered, asked
 from heliconnect.errors import MissingExtraError
@@ -26,16 +25,13 @@ from heliconnect.protocol import read_context
 from heliconnect.usage import billed_usage, reported_cost, usage_of
 
 try:
-    import brotli
     import orjson
-    import zstandard
 except ImportError as exc:
     raise MissingExtraError("heliconnect.recorder", "server") from exc
 
-__all__ = ["finish", "parse_answers"]
+__all__ = ["finish"]
 
 _log = logging.getLogger("heliconnect")
-MAX_DECODED_BYTES = 64 << 20
 PREVIEW_CHARACTERS = 200
 _BLANKS = re.compile(r"\s+")
 _MODEL_IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]+(?::\d[^/:?]*)?)")
@@ -60,7 +56,7 @@ def finish(capture: Capture) -> Exchange:
     warnings += [
         f"{name} body: {body.problem}" for name, body in (("request", sent), ("response", got)) if body.problem
     ]
-    request = read("request", lambda: _json(sent.data), None)
+    request = read("request", lambda: parse_json(sent.data), None)
     kind = _header(capture.response_headers, "content-type")
     answers: list[object] = read("response", lambda: parse_answers(got.data, kind), [])
     flavor = read("flavour", lambda: flavor_of(capture.target_url, request, answers), Flavor.OTHER)
@@ -118,103 +114,15 @@ _NO_BODY = _Body(b"", None)
 def _body(raw: bytes, headers: Pairs) -> _Body:
     if not raw:
         return _NO_BODY
-    data, problem = _decoded(raw, _header(headers, "content-encoding"))
+    data, problem = decoded(raw, _header(headers, "content-encoding"))
     try:
         return _Body(data, data.decode(), problem=problem)
     except UnicodeDecodeError:
         return _Body(data, base64.b64encode(data).decode(), is_base64=True, problem=problem)
 
 
-def _decoded(raw: bytes, encodings: str) -> tuple[bytes, str | None]:
-    """`raw` without its content codings, as far as they can be undone, and what was in the way."""
-    data = raw
-    for encoding in reversed([name.strip().lower() for name in encodings.split(",")]):
-        if encoding in {"", "identity"}:
-            continue
-        try:
-            data = _CODINGS[encoding](data)
-        except KeyError:
-            return data, f"unknown content coding {encoding[:20]!r}"
-        except (zlib.error, brotli.error, zstandard.ZstdError, EOFError) as error:
-            return data, f"not decodable as {encoding}: {type(error).__name__}"
-        if len(data) >= MAX_DECODED_BYTES:
-            return data[:MAX_DECODED_BYTES], f"only the first {MAX_DECODED_BYTES >> 20} MiB are kept"
-    return data, None
-
-
-def _inflate(data: bytes, bits: int) -> bytes:
-    return zlib.decompressobj(bits).decompress(data, MAX_DECODED_BYTES)
-
-
-def _deflate(data: bytes) -> bytes:
-    """Either meaning of "deflate": with zlib's head, or bare. Source: RFC 9110, 8.4.1.2."""
-    try:
-        return _inflate(data, zlib.MAX_WBITS)
-    except zlib.error:
-        return _inflate(data, -zlib.MAX_WBITS)
-
-
-def _unbrotli(data: bytes) -> bytes:
-    decoder, out = brotli.Decompressor(), bytearray()
-    for at in range(0, len(data), 1 << 14):
-        out += decoder.process(data[at : at + (1 << 14)])
-        if len(out) >= MAX_DECODED_BYTES:
-            break
-    return bytes(out)
-
-
-def _unzstd(data: bytes) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
-        return reader.read(MAX_DECODED_BYTES)
-
-
-_CODINGS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": lambda data: _inflate(data, zlib.MAX_WBITS | 16),
-    "x-gzip": lambda data: _inflate(data, zlib.MAX_WBITS | 16),
-    "deflate": _deflate,
-    "br": _unbrotli,
-    "zstd": _unzstd,
-}
-
-
 def _header(headers: Pairs, name: str) -> str:
     return next((value for key, value in headers if key == name), "")
-
-
-def _json(data: bytes) -> object:
-    try:
-        return orjson.loads(data) if data else None
-    except orjson.JSONDecodeError:
-        return None
-
-
-def parse_answers(data: bytes, content_type: str) -> list[object]:
-    """The JSON objects of an answer: one, a stream's events, a JSON array's items, or a line each; empty for none.
-
-    An event that is cut off or no JSON is left out, a stream's "[DONE]" too.
-    """
-    if not data:
-        return []
-    if "event-stream" in content_type or data.startswith((b"data:", b"event:")):
-        found = (_json(event.data) for event in sse.decode(data) if event.data.startswith((b"{", b"[")))
-        return [one for one in found if isinstance(one, Mapping)]
-    whole = _json(data)
-    if isinstance(whole, list):
-        return whole
-    if whole is not None:
-        return [whole]
-    if data.lstrip().startswith(b"["):
-        return _cut_array(data)
-    return [one for line in data.splitlines() if line.startswith(b"{") and (one := _json(line)) is not None]
-
-
-def _cut_array(data: bytes) -> list[object]:
-    """The whole items of a JSON array that breaks off, as a cut stream of Gemini's does."""
-    for end in (at.start() for at in reversed(list(re.finditer(rb"\}\s*,", data))[-200:])):
-        whole = _json(data[: end + 1] + b"]")
-        if isinstance(whole, list):
-            return whole
-    return []
 
 
 @dataclass(frozen=True, slots=True)

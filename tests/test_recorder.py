@@ -16,8 +16,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from heliconnect.bodies import parse_answers
 from heliconnect.exchange import Capture, Cost, End, Exchange, Timing, Usage
-from heliconnect.recorder import finish, parse_answers
+from heliconnect.recorder import finish
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ASK = json.dumps(

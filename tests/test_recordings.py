@@ -30,7 +30,7 @@ def rows() -> list[dict[str, Any]]:
         if os.environ.get("CI"):
             pytest.fail("the recorded exchanges are missing")
         pytest.skip("the recorded exchanges are not part of the project")
-    return [json.loads(line) for line in RECORDINGS.open()]
+    return [json.loads(line) for line in RECORDINGS.read_bytes().splitlines()]
 
 
 def raw(row: dict[str, Any], field: str) -> bytes:

@@ -168,15 +168,16 @@ def test_contradictions_never_give_negative_counts() -> None:
     assert usage == Usage(input_tokens=0, cache_read_tokens=10)
 
 
+NAMES = [
+    *("usage", "usageMetadata", "meta", "message", "prompt_tokens", "input_tokens", "cached_tokens", "inputTokens"),
+    *("prompt_tokens_details", "promptTokenCount", "tokens", "completion_tokens", "cache_creation", "cost"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 10**15) | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "usage usageMetadata prompt_tokens input_tokens cached_tokens prompt_tokens_details message promptTokenCount "
-                "inputTokens tokens completion_tokens cache_creation cost billed_units".split()
-            ),
+            st.sampled_from(NAMES),
             inner,
             max_size=4,
         )

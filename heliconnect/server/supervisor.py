@@ -78,7 +78,10 @@ class _Child:
         self.started_at = time.monotonic()
         self._process = process = subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
             [sys.executable, "-m", self.module, json.dumps(self.config)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert process.stdout is not None
         lines: queue.Queue[str] = queue.Queue()

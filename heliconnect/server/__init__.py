@@ -1,0 +1,1 @@
+"""The server: data plane, control plane, and the supervisor that runs both."""

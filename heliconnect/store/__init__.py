@@ -1,0 +1,26 @@
+"""Where exchanges live. The only package that knows SQL; callers see `Store`, records and filters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from heliconnect.errors import MissingExtraError, StoreError
+from heliconnect.store.base import Facet, Mark, Row, SessionRow, Store
+
+try:
+    from heliconnect.store.sqlite import SqliteStore
+except ImportError as exc:
+    raise MissingExtraError("heliconnect.store", "server") from exc
+
+__all__ = ["Facet", "Mark", "Row", "SessionRow", "Store", "open_store"]
+
+
+def open_store(place: str | Path, *, read_only: bool = False) -> Store:
+    """The store at `place`, a file's path; made or brought up to date unless read_only.
+
+    Raises StoreError when it cannot be opened, or was written by a newer version.
+    """
+    text = str(place)
+    if "://" in text:
+        raise StoreError(f"expected the path of a SQLite file, got {text!r}: other engines are not available yet")
+    return SqliteStore(Path(text), read_only=read_only)

@@ -1,0 +1,129 @@
+"""What every engine offers: the `Store` protocol and the records it takes and gives.
+
+Keys count up in the order of arrival: what has a larger key arrived later, so lists page and tail by key. A request id
+may stand twice (a caller may send it twice, and both calls happened); `get` gives the one that arrived last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from heliconnect.exchange import Exchange
+from heliconnect.store.filters import Filter
+
+__all__ = ["Facet", "Mark", "Row", "SessionRow", "Store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a spool segment is stored: the offset behind the last stored frame, in bytes."""
+
+    segment: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An exchange and its key. In lists its bodies and headers are left out."""
+
+    key: int
+    exchange: Exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A value that occurs, and how often."""
+
+    value: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """All calls that share a session id and name, as Helicone groups them.
+
+    ended_at is the end of the call that ended last. cost_usd and the tokens are the sums of what is known; unpriced
+    counts the calls whose cost is not. users are at most 20.
+    """
+
+    session_id: str
+    session_name: str | None
+    started_at: datetime
+    ended_at: datetime
+    requests: int
+    errors: int
+    cost_usd: Decimal | None
+    unpriced: int
+    input_tokens: int | None
+    output_tokens: int | None
+    latency_sum_ms: float
+    users: tuple[str, ...]
+
+
+class Store(Protocol):
+    """Exchanges on disk. Reading is safe from any thread; appending from one."""
+
+    def append(self, batch: Sequence[Exchange], mark: Mark | None = None) -> None:
+        """Keep `batch` and the position of the spool behind it, both or neither.
+
+        Raises StoreError when nothing could be kept.
+        """
+
+    def mark(self, segment: str) -> int:
+        """How far a spool segment is stored, in bytes; 0 for one that is unknown."""
+
+    def forget_segment(self, segment: str) -> None:
+        """The segment was deleted: its position is not needed any more."""
+
+    def page(
+        self,
+        where: Filter | None = None,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        sort: str = "key",
+        newest_first: bool = True,
+    ) -> list[Row]:
+        """Exchanges that match, newest first: with smaller keys than `before`, with larger ones than `after`.
+
+        sort is "key", "started_at", "latency_ms", "cost_usd", "total_tokens", "user_id", "model" or "first_byte_ms".
+        """
+
+    def count(self, where: Filter | None = None, cap: int | None = None) -> int:
+        """How many exchanges match; counting stops at `cap`."""
+
+    def get(self, request_id: str) -> Row | None:
+        """The exchange with this request id, bodies and headers included."""
+
+    def neighbours(self, key: int) -> tuple[str | None, str | None]:
+        """The request ids of the exchanges that arrived before and after this one."""
+
+    def last_key(self) -> int:
+        """The largest key; 0 for an empty store."""
+
+    def session(self, session_id: str, session_name: str | None = None, *, limit: int = 2_000) -> list[Row]:
+        """The calls of a session in the order of their start; of all names where none is given."""
+
+    def sessions(
+        self,
+        *,
+        search: str = "",
+        name: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[SessionRow]:
+        """Sessions, the one used last first. start and end bound the time of their last call."""
+
+    def facets(self, kind: str, name: str = "", *, prefix: str = "", limit: int = 50) -> list[Facet]:
+        """The values of a kind ("model", "user", "provider", "property-name", or "property" with its name)."""
+
+    def close(self) -> None:
+        """Let go of all files."""

@@ -1,0 +1,48 @@
+"""The steps from an empty file to today's tables, each applied once, in order, in a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, inspect, select
+
+from heliconnect.errors import StoreError
+from heliconnect.store.tables import metadata, migrations
+
+__all__ = ["MIGRATIONS", "migrate"]
+
+
+def m001_first_tables(connection: Connection) -> None:
+    """All tables of version 0.1."""
+    metadata.create_all(connection)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables,)
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Apply what is missing; gives the names of what was applied.
+
+    Raises StoreError when the file was written by a newer version.
+    """
+    if not inspect(connection).has_table(migrations.name):
+        migrations.create(connection)
+        connection.commit()
+    applied = set(connection.execute(select(migrations.c.name)).scalars())
+    unknown = applied - {step.__name__ for step in MIGRATIONS}
+    if unknown:
+        raise StoreError(
+            f"the store was written by a newer heliconnect (it knows {', '.join(sorted(unknown))}): "
+            "pip install -U heliconnect, or choose another --data-dir"
+        )
+    connection.commit()
+    done = []
+    for step in MIGRATIONS:
+        if step.__name__ not in applied:
+            with connection.begin():
+                step(connection)
+                now = datetime.now(UTC).isoformat()
+                connection.execute(migrations.insert().values(name=step.__name__, applied_at=now))
+            done.append(step.__name__)
+    return done

@@ -1,0 +1,195 @@
+"""Reading, written once for every engine in SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, literal, not_, or_, select
+from sqlalchemy.sql.sqltypes import Float, Text
+
+from heliconnect.store.filters import OPERATORS, All, Filter, FilterError, Leaf, Value
+from heliconnect.store.filters import Any as AnyOf
+from heliconnect.store.tables import bodies, facets, micros, properties, requests, session_users, sessions
+
+__all__ = ["SORTS", "clause", "count_of", "facet_values", "page_of", "sessions_of", "users_of"]
+
+MAX_DEPTH = 32
+_r = requests.c
+_cost = cast(_r.cost_nano, Float) / 1e9
+_ended_us = _r.started_us + cast(_r.latency_ms * 1000, Float)
+# The columns of a filter -> what they stand for.
+_COLUMNS: dict[str, ColumnElement[Any]] = {
+    **{
+        name: requests.c[name]
+        for name in (
+            *("request_id", "user_id", "model", "request_model", "response_model", "provider", "status", "latency_ms"),
+            *("first_byte_ms", "session_id", "session_name", "session_path", "target_url", "flavor", "total_tokens"),
+            *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "ended"),
+            *("request_preview", "response_preview"),
+        )
+    },
+    "started_at": _r.started_us,
+    "ended_at": _ended_us,
+    "cost_usd": _cost,
+}
+_TIMES = frozenset({"started_at", "ended_at"})
+SORTS: dict[str, ColumnElement[Any]] = {
+    "key": _r.key,
+    "started_at": _r.started_us,
+    "latency_ms": _r.latency_ms,
+    "cost_usd": _r.cost_nano,
+    "total_tokens": _r.total_tokens,
+    "input_tokens": _r.input_tokens,
+    "output_tokens": _r.output_tokens,
+    "user_id": _r.user_id,
+    "model": _r.model,
+    "first_byte_ms": _r.first_byte_ms,
+}
+
+
+def clause(where: Filter, depth: int = 0) -> ColumnElement[bool]:
+    """A filter as SQL. Raises FilterError for a column, an operator or a value that does not fit."""
+    if depth > MAX_DEPTH:
+        raise FilterError(f"a filter may be nested {MAX_DEPTH} deep")
+    match where:
+        case All(of):
+            return and_(literal(True), *(clause(one, depth + 1) for one in of))
+        case AnyOf(of):
+            return or_(literal(False), *(clause(one, depth + 1) for one in of))
+        case Leaf():
+            return _leaf(where)
+
+
+def _leaf(leaf: Leaf) -> ColumnElement[bool]:
+    if leaf.operator not in OPERATORS:
+        raise FilterError(f"unknown operator {leaf.operator!r}: expected one of {', '.join(sorted(OPERATORS))}")
+    if leaf.column == "property":
+        return _property(leaf)
+    if leaf.column == "text":
+        pattern = f"%{_escaped(str(leaf.value))}%"
+        return or_(*(_COLUMNS[name].ilike(pattern, escape="\\") for name in ("request_preview", "response_preview")))
+    if leaf.column in {"request_body", "response_body"}:
+        text = func.unpacked(bodies.c[leaf.column.removesuffix("_body")])
+        return exists(select(1).where(bodies.c.key == _r.key, _compared(text, leaf.operator, leaf.value)))
+    column = _COLUMNS.get(leaf.column)
+    if column is None:
+        known = ", ".join(sorted({*_COLUMNS, "property", "text", "request_body", "response_body"}))
+        raise FilterError(f"unknown column {leaf.column!r}: expected one of {known}")
+    value = _moment(leaf.value) if leaf.column in _TIMES else leaf.value
+    return _compared(column, leaf.operator, value)
+
+
+def _property(leaf: Leaf) -> ColumnElement[bool]:
+    """A property's value, by its name in lower case. "not" holds for calls that lack the property, too."""
+    named = select(1).where(properties.c.key == _r.key, properties.c.name == leaf.name.lower())
+    if leaf.operator == "is-unknown":
+        return not_(exists(named))
+    if leaf.operator in {"not-equals", "not-contains"}:
+        return not_(exists(named.where(_compared(properties.c.value, leaf.operator.removeprefix("not-"), leaf.value))))
+    return exists(named.where(_compared(properties.c.value, leaf.operator, leaf.value)))
+
+
+def _compared(column: ColumnElement[Any], operator: str, value: Value) -> ColumnElement[bool]:
+    return _COMPARISONS[operator](column, value)
+
+
+def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return column if isinstance(column.type, Text) else cast(column, Text)
+
+
+def _contains(column: ColumnElement[Any], value: Value) -> ColumnElement[bool]:
+    return _text(column).ilike(f"%{_escaped(str(value))}%", escape="\\")
+
+
+_COMPARISONS: dict[str, Callable[[ColumnElement[Any], Value], ColumnElement[bool]]] = {
+    "equals": lambda column, value: column == value,
+    "not-equals": lambda column, value: or_(column != value, column.is_(None)),
+    "gt": lambda column, value: column > value,
+    "gte": lambda column, value: column >= value,
+    "lt": lambda column, value: column < value,
+    "lte": lambda column, value: column <= value,
+    "like": lambda column, value: _text(column).like(str(value)),
+    "ilike": lambda column, value: _text(column).ilike(str(value)),
+    "contains": _contains,
+    "not-contains": lambda column, value: or_(not_(_contains(column, value)), column.is_(None)),
+    "is-unknown": lambda column, value: column.is_(None) if value else column.is_not(None),
+}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _moment(value: Value) -> int:
+    """A time as microseconds: ISO 8601 text, or milliseconds since 1970 as a number."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return round(value * 1000)
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise FilterError(f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {value!r}") from error
+    return micros(found if found.tzinfo is not None else found.astimezone())
+
+
+def page_of(
+    where: Filter | None, before: int | None, after: int | None, sort: str, *, newest_first: bool
+) -> Select[Any]:
+    """One page of `requests`; the caller adds limit and offset. Raises FilterError."""
+    column = SORTS.get(sort)
+    if column is None:
+        raise FilterError(f"unknown sort {sort!r}: expected one of {', '.join(SORTS)}")
+    query = select(requests)
+    if where is not None:
+        query = query.where(clause(where))
+    if before is not None:
+        query = query.where(_r.key < before)
+    if after is not None:
+        query = query.where(_r.key > after)
+    order = (column.desc().nulls_last(), _r.key.desc()) if newest_first else (column.asc().nulls_last(), _r.key.asc())
+    return query.order_by(*(order[1:] if sort == "key" else order))
+
+
+def count_of(where: Filter | None, cap: int | None) -> Select[Any]:
+    """How many rows match, counted up to `cap`."""
+    found = select(_r.key)
+    if where is not None:
+        found = found.where(clause(where))
+    if cap is not None:
+        found = found.limit(cap)
+    return select(func.count()).select_from(found.subquery())
+
+
+def sessions_of(search: str, name: str | None, start: datetime | None, end: datetime | None) -> Select[Any]:
+    """Sessions, the one used last first."""
+    s = sessions.c
+    query = select(sessions).order_by(s.last_us.desc(), s.session_id)
+    if search:
+        pattern = f"%{_escaped(search)}%"
+        query = query.where(or_(s.session_id.ilike(pattern, escape="\\"), s.session_name.ilike(pattern, escape="\\")))
+    if name is not None:
+        query = query.where(s.session_name == name)
+    if start is not None:
+        query = query.where(s.last_us >= micros(start))
+    return query if end is None else query.where(s.first_us <= micros(end))
+
+
+def users_of(session_id: str, session_name: str) -> Select[Any]:
+    """The users of a session, at most 20."""
+    u = session_users.c
+    return (
+        select(u.user_id)
+        .where(u.session_id == session_id, u.session_name == session_name)
+        .order_by(u.user_id)
+        .limit(20)
+    )
+
+
+def facet_values(kind: str, name: str, prefix: str) -> Select[Any]:
+    """The values of a facet, the most frequent first."""
+    f = facets.c
+    query = select(f.value, f.count).where(f.kind == kind, f.name == name)
+    if prefix:
+        query = query.where(f.value.ilike(f"{_escaped(prefix)}%", escape="\\"))
+    return query.order_by(f.count.desc(), f.value)

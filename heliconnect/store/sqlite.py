@@ -1,0 +1,264 @@
+"""The embedded engine: SQLite in WAL mode. One connection writes, others only read; several processes may.
+
+Decided by measurement: nothing to install, crash-safe, point reads in a tenth of a millisecond.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from heliconnect.errors import StoreError
+from heliconnect.exchange import Exchange
+from heliconnect.store import queries, tables
+from heliconnect.store.base import Facet, Mark, Row, SessionRow
+from heliconnect.store.filters import Filter, Leaf, both
+from heliconnect.store.migrations import migrate
+from heliconnect.store.rollups import sums_of
+
+__all__ = ["SqliteStore"]
+
+_BUSY_MS = 5_000
+_ZSTD_LEVEL = 3
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file (and the two beside it that WAL mode makes)."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+        self._reader = _engine(path, "ro", QueuePool, pool_size=4, max_overflow=4)
+        self._writer: Engine | None = None
+        try:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = _engine(path, "rwc", StaticPool)
+                with self._writer.connect() as connection:
+                    migrate(connection)
+            with self._reader.connect() as connection:
+                connection.execute(select(tables.requests.c.key).limit(1))
+        except (SQLAlchemyError, OSError) as error:
+            self.close()
+            raise StoreError(f"the store {path} cannot be opened: {_reason(error)}") from error
+        except StoreError:
+            self.close()
+            raise
+
+    def append(self, batch: Sequence[Exchange], mark: Mark | None = None) -> None:
+        if self._writer is None:
+            raise StoreError(f"the store {self._path} was opened for reading only")
+        try:
+            with self._lock, self._writer.begin() as connection:
+                self._insert(connection, batch)
+                if mark is not None:
+                    row = {"segment": mark.segment, "offset": mark.offset}
+                    statement = insert(tables.marks).values(row)
+                    connection.execute(statement.on_conflict_do_update(index_elements=["segment"], set_=row))
+        except SQLAlchemyError as error:
+            raise StoreError(f"{len(batch)} records could not be kept: {_reason(error)}") from error
+
+    def _insert(self, connection: Connection, batch: Sequence[Exchange]) -> None:
+        if not batch:
+            return
+        first = (connection.execute(select(func.max(tables.requests.c.key))).scalar() or 0) + 1
+        connection.execute(
+            tables.requests.insert(), [tables.request_row(one, key) for key, one in enumerate(batch, first)]
+        )
+        connection.execute(
+            tables.bodies.insert(), [tables.body_row(one, key, self._packer) for key, one in enumerate(batch, first)]
+        )
+        named = [
+            {"name": name.lower(), "value": value, "key": key}
+            for key, one in enumerate(batch, first)
+            for name, value in one.properties.items()
+        ]
+        if named:
+            connection.execute(insert(tables.properties).on_conflict_do_nothing(), named)
+        self._insert_sums(connection, batch)
+
+    def _insert_sums(self, connection: Connection, batch: Sequence[Exchange]) -> None:
+        sums = sums_of(batch)
+        which = ("grain_s", "bucket_s", "model", "provider")
+        counted = ("count", "errors", "unpriced", "cost_nano", "input_tokens", "output_tokens")
+        _add(connection, tables.rollups, which, [(*key, *row) for key, row in sums.rollups.items()], counted)
+        bins = [(*key, count) for key, count in sums.latencies.items()]
+        _add(connection, tables.latencies, (*which, "bin"), bins, ("count",))
+        values = [(*key, count) for key, count in sums.facets.items()]
+        _add(connection, tables.facets, ("kind", "name", "value"), values, ("count",))
+        _add_sessions(connection, sums.sessions)
+        users = [dict(zip(("session_id", "session_name", "user_id"), one, strict=True)) for one in sums.session_users]
+        if users:
+            connection.execute(insert(tables.session_users).on_conflict_do_nothing(), users)
+
+    def mark(self, segment: str) -> int:
+        row = self._one(select(tables.marks.c.offset).where(tables.marks.c.segment == segment))
+        return 0 if row is None else int(row[0])
+
+    def forget_segment(self, segment: str) -> None:
+        if self._writer is None:
+            return
+        try:
+            with self._lock, self._writer.begin() as connection:
+                connection.execute(delete(tables.marks).where(tables.marks.c.segment == segment))
+        except SQLAlchemyError as error:
+            raise StoreError(f"the position of {segment} could not be removed: {_reason(error)}") from error
+
+    def page(
+        self,
+        where: Filter | None = None,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        sort: str = "key",
+        newest_first: bool = True,
+    ) -> list[Row]:
+        query = queries.page_of(where, before, after, sort, newest_first=newest_first)
+        found = self._all(query.limit(limit).offset(offset))
+        return [Row(row.key, tables.read_exchange(row)) for row in found]
+
+    def count(self, where: Filter | None = None, cap: int | None = None) -> int:
+        row = self._one(queries.count_of(where, cap))
+        return 0 if row is None else int(row[0])
+
+    def get(self, request_id: str) -> Row | None:
+        r = tables.requests
+        row = self._one(select(r).where(r.c.request_id == request_id).order_by(r.c.key.desc()).limit(1))
+        if row is None:
+            return None
+        body = self._one(select(tables.bodies).where(tables.bodies.c.key == row.key))
+        return Row(row.key, tables.read_exchange(row, body))
+
+    def neighbours(self, key: int) -> tuple[str | None, str | None]:
+        r = tables.requests.c
+        older = self._one(select(r.request_id).where(r.key < key).order_by(r.key.desc()).limit(1))
+        newer = self._one(select(r.request_id).where(r.key > key).order_by(r.key.asc()).limit(1))
+        return older and older[0], newer and newer[0]
+
+    def last_key(self) -> int:
+        row = self._one(select(func.max(tables.requests.c.key)))
+        return int(row[0] or 0) if row is not None else 0
+
+    def session(self, session_id: str, session_name: str | None = None, *, limit: int = 2_000) -> list[Row]:
+        named = None if session_name is None else Leaf("session_name", "equals", session_name)
+        where = both(Leaf("session_id", "equals", session_id), named)
+        return self.page(where, sort="started_at", newest_first=False, limit=limit)
+
+    def sessions(
+        self,
+        *,
+        search: str = "",
+        name: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[SessionRow]:
+        found = self._all(queries.sessions_of(search, name, start, end).limit(limit).offset(offset))
+        return [self._session_row(row) for row in found]
+
+    def _session_row(self, row: Any) -> SessionRow:
+        users = self._all(queries.users_of(row.session_id, row.session_name))
+        return SessionRow(
+            session_id=row.session_id,
+            session_name=row.session_name or None,
+            started_at=tables.moment(row.first_us),
+            ended_at=tables.moment(row.last_us),
+            requests=row.requests,
+            errors=row.errors,
+            cost_usd=tables.dollars(row.cost_nano),
+            unpriced=row.unpriced,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            latency_sum_ms=row.latency_sum_ms,
+            users=tuple(user[0] for user in users),
+        )
+
+    def facets(self, kind: str, name: str = "", *, prefix: str = "", limit: int = 50) -> list[Facet]:
+        return [Facet(row.value, row.count) for row in self._all(queries.facet_values(kind, name, prefix).limit(limit))]
+
+    def close(self) -> None:
+        self._reader.dispose()
+        if self._writer is not None:
+            self._writer.dispose()
+
+    def _all(self, query: Any) -> Sequence[Any]:
+        try:
+            with self._reader.connect() as connection:
+                return connection.execute(query).fetchall()
+        except SQLAlchemyError as error:
+            raise StoreError(f"the store cannot be read: {_reason(error)}") from error
+
+    def _one(self, query: Any) -> Any:
+        return next(iter(self._all(query)), None)
+
+
+def _engine(path: Path, mode: str, pool: type[Any], **options: Any) -> Engine:
+    def connect() -> sqlite3.Connection:
+        address = f"{path.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(address, uri=True, timeout=_BUSY_MS / 1000, check_same_thread=False)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=pool, **options)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA cache_size=-32000")
+        connection.create_function("unpacked", 1, tables.unpack, deterministic=True)
+        if mode == "ro":
+            connection.execute("PRAGMA query_only=1")
+        else:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA journal_size_limit=67108864")
+
+    return engine
+
+
+def _add(
+    connection: Connection, table: Table, key: Sequence[str], rows: Iterable[tuple[Any, ...]], sums: Sequence[str]
+) -> None:
+    """Insert rows; where the key exists, add to its sums."""
+    values = [dict(zip((*key, *sums), row, strict=True)) for row in rows]
+    if values:
+        statement = insert(table)
+        added = {name: table.c[name] + statement.excluded[name] for name in sums}
+        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=added), values)
+
+
+def _add_sessions(connection: Connection, rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    if not rows:
+        return
+    table, statement = tables.sessions, insert(tables.sessions)
+    new = statement.excluded
+    summed = {name: table.c[name] + new[name] for name in ("requests", "errors", "unpriced", "latency_sum_ms")}
+    known = {
+        # A sum of what is known: NULL only while nothing is.
+        name: func.coalesce(table.c[name] + new[name], table.c[name], new[name])
+        for name in ("cost_nano", "input_tokens", "output_tokens")
+    }
+    bounds = {
+        "first_us": func.min(table.c.first_us, new.first_us),
+        "last_us": func.max(table.c.last_us, new.last_us),
+    }
+    values = [{"session_id": key[0], "session_name": key[1], **row} for key, row in rows.items()]
+    index = ["session_id", "session_name"]
+    connection.execute(statement.on_conflict_do_update(index_elements=index, set_=summed | known | bounds), values)
+
+
+def _reason(error: Exception) -> str:
+    """The engine's own words, without the statement and its values."""
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
