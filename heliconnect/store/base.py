@@ -73,6 +73,9 @@ class Store(Protocol):
         Raises StoreError when nothing could be kept.
         """
 
+    def would_take(self, exchange: Exchange) -> bool:
+        """Whether this exchange could be kept: tried and undone."""
+
     def mark(self, segment: str) -> int:
         """How far a spool segment is stored, in bytes; 0 for one that is unknown."""
 
@@ -101,6 +104,9 @@ class Store(Protocol):
     def get(self, request_id: str) -> Row | None:
         """The exchange with this request id, bodies and headers included."""
 
+    def with_bodies(self, rows: Sequence[Row]) -> list[Row]:
+        """The same rows, bodies and headers included."""
+
     def neighbours(self, key: int) -> tuple[str | None, str | None]:
         """The request ids of the exchanges that arrived before and after this one."""
 
@@ -115,12 +121,16 @@ class Store(Protocol):
         *,
         search: str = "",
         name: str | None = None,
+        where: Filter | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
         limit: int = 50,
         offset: int = 0,
     ) -> list[SessionRow]:
-        """Sessions, the one used last first. start and end bound the time of their last call."""
+        """Sessions, the one used last first; with `where`, those with a call that matches.
+
+        start and end: sessions with calls in that time.
+        """
 
     def facets(self, kind: str, name: str = "", *, prefix: str = "", limit: int = 50) -> list[Facet]:
         """The values of a kind ("model", "user", "provider", "property-name", or "property" with its name)."""

@@ -161,8 +161,10 @@ def count_of(where: Filter | None, cap: int | None) -> Select[Any]:
     return select(func.count()).select_from(found.subquery())
 
 
-def sessions_of(search: str, name: str | None, start: datetime | None, end: datetime | None) -> Select[Any]:
-    """Sessions, the one used last first."""
+def sessions_of(
+    search: str, name: str | None, where: Filter | None, start: datetime | None, end: datetime | None
+) -> Select[Any]:
+    """Sessions, the one used last first. Raises FilterError."""
     s = sessions.c
     query = select(sessions).order_by(s.last_us.desc(), s.session_id)
     if search:
@@ -170,6 +172,9 @@ def sessions_of(search: str, name: str | None, start: datetime | None, end: date
         query = query.where(or_(s.session_id.ilike(pattern, escape="\\"), s.session_name.ilike(pattern, escape="\\")))
     if name is not None:
         query = query.where(s.session_name == name)
+    if where is not None:
+        is_one = and_(_r.session_id == s.session_id, func.coalesce(_r.session_name, "") == s.session_name)
+        query = query.where(exists(select(1).select_from(requests).where(is_one, clause(where))))
     if start is not None:
         query = query.where(s.last_us >= micros(start))
     return query if end is None else query.where(s.first_us <= micros(end))

@@ -60,14 +60,13 @@ def _known(exchange: Exchange) -> tuple[int | None, int | None, int | None]:
 
 def _roll_up(sums: Sums, exchange: Exchange) -> None:
     cost, given, made = _known(exchange)
+    added = (1, int(is_error(exchange)), int(cost is None), cost or 0, given or 0, made or 0)
     second = micros(exchange.timing.started_at) // 1_000_000
     which = (exchange.model or "", exchange.provider or "")
     for grain in GRAINS_S:
         key = (grain, second - second % grain, *which)
         row = sums.rollups.setdefault(key, [0] * 6)
-        for index, value in enumerate(
-            (1, int(is_error(exchange)), int(cost is None), cost or 0, given or 0, made or 0)
-        ):
+        for index, value in enumerate(added):
             row[index] += value
         sums.latencies[(*key, latency_bin(exchange.timing.latency_ms))] += 1
 

@@ -66,8 +66,19 @@ class SqliteStore:
                     row = {"segment": mark.segment, "offset": mark.offset}
                     statement = insert(tables.marks).values(row)
                     connection.execute(statement.on_conflict_do_update(index_elements=["segment"], set_=row))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error, ValueError, OverflowError) as error:
             raise StoreError(f"{len(batch)} records could not be kept: {_reason(error)}") from error
+
+    def would_take(self, exchange: Exchange) -> bool:
+        if self._writer is None:
+            return False
+        try:
+            with self._lock, self._writer.connect() as connection, connection.begin() as tried:
+                self._insert(connection, [exchange])
+                tried.rollback()
+        except (SQLAlchemyError, sqlite3.Error, ValueError, OverflowError):
+            return False
+        return True
 
     def _insert(self, connection: Connection, batch: Sequence[Exchange]) -> None:
         if not batch:
@@ -142,6 +153,13 @@ class SqliteStore:
         body = self._one(select(tables.bodies).where(tables.bodies.c.key == row.key))
         return Row(row.key, tables.read_exchange(row, body))
 
+    def with_bodies(self, rows: Sequence[Row]) -> list[Row]:
+        r, b = tables.requests, tables.bodies
+        keys = [row.key for row in rows]
+        narrow = {row.key: row for row in self._all(select(r).where(r.c.key.in_(keys)))}
+        wide = {row.key: row for row in self._all(select(b).where(b.c.key.in_(keys)))}
+        return [Row(key, tables.read_exchange(narrow[key], wide.get(key))) for key in keys if key in narrow]
+
     def neighbours(self, key: int) -> tuple[str | None, str | None]:
         r = tables.requests.c
         older = self._one(select(r.request_id).where(r.key < key).order_by(r.key.desc()).limit(1))
@@ -162,12 +180,13 @@ class SqliteStore:
         *,
         search: str = "",
         name: str | None = None,
+        where: Filter | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
         limit: int = 50,
         offset: int = 0,
     ) -> list[SessionRow]:
-        found = self._all(queries.sessions_of(search, name, start, end).limit(limit).offset(offset))
+        found = self._all(queries.sessions_of(search, name, where, start, end).limit(limit).offset(offset))
         return [self._session_row(row) for row in found]
 
     def _session_row(self, row: Any) -> SessionRow:

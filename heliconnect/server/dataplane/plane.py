@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
-import os
 import signal
 import socket
-import sys
-import threading
 from pathlib import Path
 
 from heliconnect.exchange import End
+from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.dataplane.capture import Budget, Tee
 from heliconnect.server.dataplane.client_side import ClientSide
 from heliconnect.server.dataplane.config import Config
@@ -112,30 +109,16 @@ async def _serve(config: Config) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    print(f"ready {port}", flush=True)  # noqa: T201 - the line the supervisor waits for
-    _watch_parent(loop, stop)
+    say_ready(str(port))
+    watch_parent(lambda: loop.call_soon_threadsafe(stop.set))
     await stop.wait()
     await plane.stop()
-
-
-def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Stop when the standard input is closed: the supervisor, which holds its other end, is gone."""
-    if sys.stdin is None or os.isatty(sys.stdin.fileno()):
-        return
-
-    def wait() -> None:
-        with contextlib.suppress(OSError, RuntimeError):
-            while os.read(0, 4096):
-                continue
-            loop.call_soon_threadsafe(stop.set)
-
-    threading.Thread(target=wait, name="watch-parent", daemon=True).start()
 
 
 def run(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; gives the exit code."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
-    factory = uvloop.new_event_loop if uvloop else None
+    factory = getattr(uvloop, "new_event_loop", None)
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(_serve(config))

@@ -1,0 +1,142 @@
+"""The control plane: REST, pages, and the writer, in one process behind a unix socket.
+
+`python -m heliconnect.server.control CONFIG_JSON`, where the config names the socket, the store, the spool and the host
+names the server may be called by. Ends on SIGTERM: the spool is emptied into the store first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heliconnect._version import __version__
+from heliconnect.errors import HeliconnectError, MissingExtraError, StoreError
+from heliconnect.recorder import finish
+from heliconnect.server import dashboard
+from heliconnect.server.child import say_ready, watch_parent
+from heliconnect.server.guard import Guard
+from heliconnect.server.rest import router
+from heliconnect.server.writer import Writer, WriterStatus
+from heliconnect.spool import SpoolReader
+from heliconnect.store import Store, open_store
+from heliconnect.store.filters import FilterError
+
+try:
+    import uvicorn
+    from fastapi import FastAPI, Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse, RedirectResponse
+    from starlette.exceptions import HTTPException
+except ImportError as exc:
+    raise MissingExtraError("heliconnect.server", "server") from exc
+
+__all__ = ["ControlConfig", "create_app", "run"]
+
+_log = logging.getLogger("heliconnect")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """Where the control plane listens and keeps its records."""
+
+    socket: str
+    store: str
+    spool: str
+    hosts: list[str] = field(default_factory=list)
+
+
+def create_app(store: Store, status: Callable[[], WriterStatus], hosts: list[str]) -> Guard:
+    """The whole app: REST below /v1, pages below /ui, health at /healthcheck; guarded."""
+    app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
+    app.state.store = store
+    app.include_router(router)
+
+    @app.get("/healthcheck")
+    def healthcheck() -> JSONResponse:
+        """Whether records are kept; 503 while the store refuses them. Calls are forwarded in either case."""
+        found = status()
+        facts = {"status": "ok" if found.error is None else "degraded", "version": __version__, **asdict(found)}
+        return JSONResponse(facts, 200 if found.error is None else 503)
+
+    @app.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        return RedirectResponse("/ui/")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> RedirectResponse:
+        return RedirectResponse("/openapi.json")
+
+    app.mount("/ui", dashboard.create(store))
+    _add_error_answers(app)
+    return Guard(app, hosts)
+
+
+def _add_error_answers(app: FastAPI) -> None:
+    """Errors in the API's envelope, without anything of the inside."""
+
+    def answer(status: int, words: str) -> JSONResponse:
+        return JSONResponse({"data": None, "error": words}, status)
+
+    @app.exception_handler(FilterError)
+    def bad_filter(_: Request, error: FilterError) -> JSONResponse:
+        return answer(400, str(error))
+
+    @app.exception_handler(StoreError)
+    def store_trouble(_: Request, error: StoreError) -> JSONResponse:
+        _log.error("%s", error)
+        return answer(503, "the store cannot be read now; calls are forwarded and spooled all the same")
+
+    @app.exception_handler(HTTPException)
+    def known(_: Request, error: HTTPException) -> JSONResponse:
+        return answer(error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return answer(422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves."""
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            say_ready()
+
+
+def run(config: ControlConfig) -> int:
+    """Serve until SIGTERM or SIGINT; gives the exit code."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    try:
+        store = open_store(config.store)
+    except HeliconnectError as error:
+        print(error, flush=True)  # noqa: T201 - the line the supervisor waits for
+        return 1
+    spool = Path(config.spool)
+    writer = Writer(SpoolReader(spool), store, finish, spool.parent)
+    writer.start()
+    app = create_app(store, writer.status, config.hosts)
+    server = _Server(
+        uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
+    )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    watch_parent(stop)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    writer.stop()
+    store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(ControlConfig(**json.loads(sys.argv[1]))))

@@ -1,0 +1,7 @@
+"""The pages."""
+
+from starlette.applications import Starlette
+
+
+def create(store):
+    return Starlette()

@@ -1,0 +1,75 @@
+"""What a browser must not be talked into: other sites reading records, or sending commands. Pure ASGI.
+
+Refused are requests for a host name that is not ours (DNS rebinding), requests that a browser marks as coming from
+another site (but for following a link), and bodies beyond a bound.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+__all__ = ["Guard"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_FOREIGN = frozenset({"cross-site", "same-site"})
+
+
+class Guard:
+    """Around an ASGI app. hosts are names it may be called by besides those of the loopback interface."""
+
+    def __init__(self, app: Any, hosts: list[str], max_body_bytes: int = 10 << 20) -> None:
+        self._app = app
+        self._hosts = _LOOPBACK | {host.lower() for host in hosts}
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        problem = self._problem(scope["method"], headers)
+        if problem is not None:
+            await _refuse(send, *problem)
+            return
+        await self._app(scope, self._bounded(receive), send)
+
+    def _problem(self, method: str, headers: dict[bytes, str]) -> tuple[int, str] | None:
+        host = headers.get(b"host", "").lower()
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if name not in self._hosts:
+            return 403, f"this server is not called {name[:100]!r}: use http://127.0.0.1"
+        if headers.get(b"sec-fetch-site") in _FOREIGN:
+            is_link = method in {"GET", "HEAD"} and headers.get(b"sec-fetch-mode") == "navigate"
+            if not is_link:
+                return 403, "another site may not use this server"
+        length = headers.get(b"content-length", "0")
+        if not length.isdigit() or int(length) > self._max_body_bytes:
+            return 413, f"a body may have {self._max_body_bytes} bytes"
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """`receive`, ending the body at the bound: what is cut there is no JSON any more and is refused as such."""
+        left = self._max_body_bytes
+
+        async def bounded() -> MutableMapping[str, Any]:
+            nonlocal left
+            message = await receive()
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    return {"type": "http.request", "body": b"", "more_body": False}
+            return message
+
+        return bounded
+
+
+async def _refuse(send: Send, status: int, words: str) -> None:
+    body = json.dumps({"data": None, "error": words}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

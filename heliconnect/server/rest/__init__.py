@@ -1,0 +1,10 @@
+"""Helicone's REST API, answered from the store. Every answer is {"data": ..., "error": null or words}.
+
+Source: https://docs.helicone.ai/rest
+"""
+
+from __future__ import annotations
+
+from heliconnect.server.rest.routes import router
+
+__all__ = ["router"]

@@ -1,0 +1,119 @@
+"""Helicone's filter AST, as its clients send it, into ours.
+
+    "all" | {} | {"left": node, "operator": "and" | "or", "right": node} | {table: {column: {operator: value}}}
+
+Source: packages/filters/filterDefs.ts of Helicone/helicone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from heliconnect.server.rest.rows import provider_name
+from heliconnect.store.filters import All, Filter, FilterError, Leaf, Value
+from heliconnect.store.filters import Any as AnyOf
+
+__all__ = ["read_filter"]
+
+_MAX_DEPTH = 30
+_NOTHING = AnyOf(())
+_EVERYTHING = All(())
+_TABLES = frozenset({"request_response_rmt", "sessions_request_response_rmt", "users_view", "request", "response"})
+_COLUMNS = {
+    "request_id": "request_id",
+    "id": "request_id",
+    "user_id": "user_id",
+    "user_user_id": "user_id",
+    "model": "model",
+    "body_model": "model",
+    "provider": "provider",
+    "status": "status",
+    "latency": "latency_ms",
+    "delay_ms": "latency_ms",
+    "cost": "cost_usd",
+    "time_to_first_token": "first_byte_ms",
+    "request_created_at": "started_at",
+    "created_at": "started_at",
+    "response_created_at": "ended_at",
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "prompt_cache_read_tokens": "cache_read_tokens",
+    "prompt_cache_write_tokens": "cache_write_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+    "total_tokens": "total_tokens",
+    "target_url": "target_url",
+    "request_body": "request_body",
+    "response_body": "response_body",
+    "session_session_id": "session_id",
+    "session_session_name": "session_name",
+}
+_SESSION_PROPERTIES = {
+    "helicone-session-id": "session_id",
+    "helicone-session-name": "session_name",
+    "helicone-session-path": "session_path",
+}
+# Facts that no record here has: comparing them with false (or anything but true) holds for all.
+_NEVER = frozenset({"cached", "cache_enabled", "threat", "is_passthrough_billing"})
+
+
+def read_filter(node: Any, depth: int = 0) -> Filter | None:
+    """The filter of a request's body; None for "all". Raises FilterError for what cannot be understood."""
+    if node is None or node == "all" or node == {}:
+        return None
+    if depth > _MAX_DEPTH:
+        raise FilterError(f"a filter may be nested {_MAX_DEPTH} deep")
+    if not isinstance(node, Mapping):
+        raise FilterError(f'a filter is "all", a branch or a leaf, got {type(node).__name__}')
+    if "left" in node or "right" in node:
+        operator = node.get("operator")
+        if operator not in {"and", "or"}:
+            raise FilterError(f'a branch\'s operator is "and" or "or", got {operator!r}')
+        sides = tuple(read_filter(node.get(side), depth + 1) or _EVERYTHING for side in ("left", "right"))
+        return All(sides) if operator == "and" else AnyOf(sides)
+    leaves = tuple(_leaves(node))
+    return leaves[0] if len(leaves) == 1 else All(leaves)
+
+
+def _leaves(node: Mapping[str, Any]) -> Iterator[Filter]:
+    for table, columns in node.items():
+        if table not in _TABLES:
+            raise FilterError(f"unknown table {table!r}: expected one of {', '.join(sorted(_TABLES))}")
+        for column, comparison in _mapping(columns, table).items():
+            yield from _column(column, comparison)
+
+
+def _column(column: str, comparison: Any) -> Iterator[Filter]:
+    if column in {"properties", "search_properties"}:
+        for name, inner in _mapping(comparison, column).items():
+            session = _SESSION_PROPERTIES.get(str(name).lower())
+            for operator, value in _comparisons(inner, str(name)):
+                yield Leaf(session, operator, value) if session else Leaf("property", operator, value, str(name))
+    elif column == "property_key":
+        for _, value in _comparisons(comparison, column):
+            session = _SESSION_PROPERTIES.get(str(value).lower())
+            yield Leaf(session, "is-unknown", False) if session else Leaf("property", "like", "%", str(value))
+    elif column in _NEVER:
+        for operator, value in _comparisons(comparison, column):
+            yield _NOTHING if (operator == "equals") == (value is True) else _EVERYTHING
+    elif column == "organization_id":
+        yield _EVERYTHING
+    else:
+        known = _COLUMNS.get(column)
+        if known is None:
+            raise FilterError(f"unknown column {column!r}: expected one of {', '.join(sorted(_COLUMNS))}, properties")
+        for operator, value in _comparisons(comparison, column):
+            yield Leaf(known, operator, provider_name(str(value)) if known == "provider" else value)
+
+
+def _comparisons(comparison: Any, column: str) -> Iterator[tuple[str, Value]]:
+    for operator, value in _mapping(comparison, column).items():
+        if not isinstance(value, str | int | float | bool):
+            raise FilterError(f"{column} is compared with text, a number or a boolean, got {type(value).__name__}")
+        yield operator, value
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise FilterError(f"{where}: expected an object, got {type(value).__name__}")
+    return value

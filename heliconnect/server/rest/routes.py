@@ -1,0 +1,150 @@
+"""The routes of the REST API. All are plain `def`: waiting for the store happens in FastAPI's worker threads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from heliconnect.errors import MissingExtraError
+from heliconnect.server.rest.filters import read_filter
+from heliconnect.server.rest.rows import request_row, session_row
+from heliconnect.store import Store
+from heliconnect.store.filters import FilterError
+
+try:
+    from fastapi import APIRouter, Depends, HTTPException, Request
+    from pydantic import BaseModel, ConfigDict, Field
+except ImportError as exc:
+    raise MissingExtraError("heliconnect.server.rest", "server") from exc
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1")
+Envelope = dict[str, Any]
+_SORTS = {
+    "created_at": "started_at",
+    "latency": "latency_ms",
+    "total_tokens": "total_tokens",
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "user_id": "user_id",
+    "body_model": "model",
+    "cost": "cost_usd",
+    "time_to_first_token": "first_byte_ms",
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class RequestQuery(_Body):
+    """The body of a request query. filter is Helicone's AST; sort has one key with "asc" or "desc"."""
+
+    filter: Any = "all"
+    offset: int = Field(0, ge=0)
+    limit: int = Field(10, ge=1, le=1000)
+    sort: dict[str, Any] = Field(default_factory=dict)
+    includeInputs: bool = False  # noqa: N815 - Helicone's spelling
+
+
+class IdsQuery(_Body):
+    """The body of a query by ids."""
+
+    requestIds: list[str] = Field(max_length=1000)  # noqa: N815 - Helicone's spelling
+
+
+class TimeFilter(_Body):
+    """A span of time, in milliseconds since 1970."""
+
+    startTimeUnixMs: float | None = None  # noqa: N815 - Helicone's spelling
+    endTimeUnixMs: float | None = None  # noqa: N815 - as above
+
+
+class SessionQuery(_Body):
+    """The body of a session query."""
+
+    search: str = ""
+    timeFilter: TimeFilter = Field(default_factory=TimeFilter)  # noqa: N815 - Helicone's spelling
+    nameEquals: str | None = None  # noqa: N815 - as above
+    filter: Any = "all"
+    offset: int = Field(0, ge=0)
+    limit: int = Field(50, ge=1, le=1000)
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+StoreOf = Annotated[Store, Depends(_store)]
+
+
+def _data(data: object) -> Envelope:
+    return {"data": data, "error": None}
+
+
+def _sort(sort: dict[str, Any]) -> tuple[str, bool]:
+    if not sort:
+        return "key", True
+    name, direction = next(iter(sort.items()))
+    if name not in _SORTS or direction not in {"asc", "desc"}:
+        known = ", ".join(_SORTS)
+        raise FilterError(f'sort is one of {known} with "asc" or "desc", got {name!r}: {direction!r}')
+    return _SORTS[name], direction == "desc"
+
+
+@router.post("/request/query-clickhouse")
+@router.post("/request/query")
+def query_requests(query: RequestQuery, store: StoreOf) -> Envelope:
+    """Records that match a filter, newest first, bodies included."""
+    sort, newest_first = _sort(query.sort)
+    rows = store.page(
+        read_filter(query.filter), limit=query.limit, offset=query.offset, sort=sort, newest_first=newest_first
+    )
+    whole = store.with_bodies(rows)
+    return _data([request_row(row.exchange) for row in whole])
+
+
+@router.post("/request/count/query")
+def count_requests(query: RequestQuery, store: StoreOf) -> Envelope:
+    """How many records match a filter."""
+    return _data(store.count(read_filter(query.filter)))
+
+
+@router.post("/request/query-ids")
+def query_ids(query: IdsQuery, store: StoreOf) -> Envelope:
+    """The records of these ids; unknown ones are left out."""
+    found = (store.get(request_id) for request_id in query.requestIds)
+    return _data([request_row(row.exchange) for row in found if row is not None])
+
+
+@router.get("/request/{request_id}")
+def get_request(request_id: str, store: StoreOf, includeBody: bool = True) -> Envelope:  # noqa: N803 - Helicone's
+    """One record by its id."""
+    row = store.get(request_id)
+    if row is None:
+        raise HTTPException(404, f"no request {request_id[:64]!r} is recorded")
+    return _data(request_row(row.exchange, with_bodies=includeBody))
+
+
+@router.post("/session/query")
+def query_sessions(query: SessionQuery, store: StoreOf) -> Envelope:
+    """Sessions, the one used last first."""
+    rows = store.sessions(
+        search=query.search,
+        name=query.nameEquals,
+        where=read_filter(query.filter),
+        start=_moment(query.timeFilter.startTimeUnixMs),
+        end=_moment(query.timeFilter.endTimeUnixMs),
+        limit=query.limit,
+        offset=query.offset,
+    )
+    return _data([session_row(row) for row in rows])
+
+
+def _moment(unix_ms: float | None) -> datetime | None:
+    try:
+        return None if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise FilterError(f"expected milliseconds since 1970, got {unix_ms!r}") from error
