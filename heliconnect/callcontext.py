@@ -11,7 +11,9 @@ Values are kept as they were given; they become header text in one place, `helic
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, fields, replace
@@ -23,12 +25,15 @@ __all__ = [
     "Run",
     "Scope",
     "Session",
+    "active_run",
     "ambient",
     "context",
     "current",
     "enter_run",
+    "find",
     "join_path",
     "last_request_id",
+    "leave",
     "note_request",
     "session",
     "step",
@@ -156,6 +161,29 @@ def note_request(request_id: str) -> None:
 def last_request_id() -> str | None:
     """The `Helicone-Request-Id` of the last routed call made in this task or thread; None before the first."""
     return _last_request_id.get()
+
+
+_left: OrderedDict[str, CallContext] = OrderedDict()
+_left_lock = threading.Lock()
+_MAX_LEFT = 10_000
+
+
+def leave(context: CallContext) -> str:
+    """Leave a context to be found again by the reference that is given back, which fits into an ASCII header.
+
+    For adapters whose framework carries headers but no Python values. The last 10,000 are kept.
+    """
+    reference = uuid.uuid4().hex
+    with _left_lock:
+        _left[reference] = context
+        if len(_left) > _MAX_LEFT:
+            _left.popitem(last=False)
+    return reference
+
+
+def find(reference: str) -> CallContext | None:
+    """The context that was left under this reference; it stays, for further attempts of the same call."""
+    return _left.get(reference)
 
 
 def join_path(*parts: object) -> str:

@@ -10,12 +10,40 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from enum import StrEnum
 
-__all__ = ["Breaker", "GatewayState"]
+from heliconnect.protocol import ERROR, ID
+from heliconnect.settings import Gateway
+
+__all__ = ["Breaker", "GatewayState", "Verdict", "judge"]
 
 _log = logging.getLogger("heliconnect")
+
+
+class Verdict(StrEnum):
+    """What an answer that came from the gateway's address is."""
+
+    PASSED_ON = "passed on"
+    """The provider's answer, or one that must not be asked for twice."""
+    UNSENT = "unsent"
+    """The gateway says that nothing of the request reached the provider: it may be sent again."""
+    FOREIGN = "foreign"
+    """Not a gateway's answer at all: something else listens there, or a proxy stands in between."""
+
+
+def judge(gateway: Gateway, header_names: Collection[str], unsent: str | None) -> Verdict:
+    """What an answer is, by its header names (lower case) and its `helicone-unsent` value.
+
+    Every answer of the local gateway is marked; what bears no mark did not come from it, and cannot have reached a
+    provider. Other gateways are taken at their word.
+    """
+    if unsent == "true":
+        return Verdict.UNSENT
+    if gateway is Gateway.LOCAL and ID not in header_names and ERROR not in header_names:
+        return Verdict.FOREIGN
+    return Verdict.PASSED_ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +81,8 @@ class Breaker:
             self._direct[gateway] = self._direct.get(gateway, 0) + 1
             return False
 
-    def failed(self, gateway: str, error: BaseException, cooldown_ms: int) -> None:
-        """No connection could be made: calls go direct for the cool-down. Says so once, at the change."""
+    def failed(self, gateway: str, reason: str, cooldown_ms: int) -> None:
+        """The gateway cannot be used: calls go direct for the cool-down. Says so once, at the change."""
         with self._lock:
             is_change = gateway not in self._retry_at
             self._retry_at[gateway] = self._clock() + cooldown_ms / 1000
@@ -64,7 +92,7 @@ class Breaker:
                 "the gateway %s cannot be reached (%s): LLM calls go straight to their providers, unrecorded, until it "
                 "answers again; start it with `heliconnect up`, or set HELICONE_BASE_URL",
                 gateway,
-                type(error).__name__,
+                reason,
             )
 
     def answered(self, gateway: str) -> None:

@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from heliconnect.callcontext import CallContext, current
+from heliconnect.callcontext import CallContext, current, find
 from heliconnect.exchange import Pairs
-from heliconnect.protocol import AUTH, PREFIX, REQUEST_ID, ascii_headers, context_headers
+from heliconnect.protocol import AUTH, CONTEXT_REF, PREFIX, REQUEST_ID, ascii_headers, context_headers
 from heliconnect.routing import origin_of, route
 from heliconnect.settings import Settings, get_settings
 
@@ -24,6 +24,7 @@ RawPairs = list[tuple[bytes, bytes]]
 
 _log = logging.getLogger("heliconnect")
 _PREFIX = PREFIX.encode()
+_CONTEXT_REF = CONTEXT_REF.lower().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Outgoing:
 
     def apply(self, raw: Iterable[tuple[bytes, bytes]]) -> RawPairs:
         """`raw` with `set_headers` put in: lines of the same name go, Host stays first, all others keep their order."""
-        replaced = {name.lower().encode() for name, _ in self.set_headers}
+        replaced = {_CONTEXT_REF, *(name.lower().encode() for name, _ in self.set_headers)}
         added = [(name.encode(), value.encode()) for name, value in self.set_headers]
         return [added[0], *((name, value) for name, value in raw if name.lower() not in replaced), *added[1:]]
 
@@ -73,7 +74,8 @@ def prepare(
             explicit[name.decode("latin-1")] = raw_value
         elif name == b"upgrade":
             return None
-    carried, dropped = context_headers(context)
+    left = find(explicit.pop(CONTEXT_REF.lower(), b"").decode("latin-1"))
+    carried, dropped = context_headers(context if left is None else context.overlaid(left))
     if dropped:
         _log.warning("%d context value(s) have no header form and were left out of an LLM call", dropped)
     request_id = explicit.get(REQUEST_ID.lower(), b"").decode("latin-1") or str(new_id())

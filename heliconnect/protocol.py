@@ -49,6 +49,10 @@ MODEL_OVERRIDE = "Helicone-Model-Override"
 ID = "helicone-id"
 STATUS = "helicone-status"
 ERROR = "helicone-error"
+UNSENT = "helicone-unsent"
+"""Our own: this answer is the gateway's, and nothing of the request reached the provider."""
+CONTEXT_REF = "Helicone-Context-Ref"
+"""Our own, never sent: names a context that an adapter left with `callcontext.leave`."""
 
 MAX_VALUE_BYTES = 2_000
 MAX_PROPERTIES_BYTES = 16_000

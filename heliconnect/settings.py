@@ -20,11 +20,21 @@ from urllib.parse import urlsplit
 
 from heliconnect.errors import SettingsError
 
-__all__ = ["LOCAL_BASE_URL", "Gateway", "Settings", "configure", "from_env", "get_settings"]
+__all__ = [
+    "LOCAL_BASE_URL",
+    "Gateway",
+    "Settings",
+    "SettingsChanges",
+    "configure",
+    "from_env",
+    "get_settings",
+    "merged",
+]
 
 LOCAL_BASE_URL = "http://127.0.0.1:8787"
 CLOUD_BASE_URL = "https://gateway.helicone.ai"
 CLOUD_EU_BASE_URL = "https://gateway.eu.hconeai.com"
+_DEFAULTS = frozenset({LOCAL_BASE_URL, CLOUD_BASE_URL, CLOUD_EU_BASE_URL})
 _CLOUD_DOMAINS = ("helicone.ai", "hconeai.com")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -168,5 +178,13 @@ def configure(settings: Settings | None = None, **changes: Unpack[SettingsChange
     Raises SettingsError for a value that cannot be used.
     """
     global _current
-    _current = replace(settings if settings is not None else from_env(os.environ), **changes)
+    _current = merged(settings, changes)
     return _current
+
+
+def merged(settings: Settings | None, changes: SettingsChanges) -> Settings:
+    """`settings` (default: those of the environment) with `changes` applied. Raises SettingsError."""
+    base = settings if settings is not None else from_env(os.environ)
+    if "api_key" in changes and "base_url" not in changes and base.base_url in _DEFAULTS:
+        base = replace(base, base_url="")  # a new key chooses its own cloud
+    return replace(base, **changes)

@@ -29,8 +29,13 @@ _MAX_WAITING = 1 << 20
 _SAFE_TO_REPEAT = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
-def error_answer(status: int, message: str, request_id: str | None, *, keep_alive: bool) -> bytes:
-    """An answer of our own: JSON in OpenAI's shape, marked by `helicone-error`."""
+def error_answer(
+    status: int, message: str, request_id: str | None, *, keep_alive: bool, is_unsent: bool = False
+) -> bytes:
+    """An answer of our own: JSON in OpenAI's shape, marked by `helicone-error`.
+
+    is_unsent tells the client that nothing of the request reached the provider, so that it may send it itself.
+    """
     body = json.dumps(
         {
             "error": {"message": message, "type": "heliconnect_error", "param": None, "code": None},
@@ -45,6 +50,8 @@ def error_answer(status: int, message: str, request_id: str | None, *, keep_aliv
     ]
     if request_id is not None:
         lines.append(b"helicone-id: " + request_id.encode("latin-1"))
+    if is_unsent:
+        lines.append(b"helicone-unsent: true")
     if not keep_alive:
         lines.append(b"connection: close")
     return b"\r\n".join([*lines, b"", body])
@@ -310,7 +317,9 @@ class Call:
         if self.wants_body:
             self._client.close_after = True
         request_id = self._tee.request_id if self._tee is not None else None
-        self._client.write(error_answer(status, message, request_id, keep_alive=not self._client.close_after))
+        is_unsent = end is End.UNREACHABLE and self._target is not None
+        keep_alive = not self._client.close_after
+        self._client.write(error_answer(status, message, request_id, keep_alive=keep_alive, is_unsent=is_unsent))
         self._end(end, error)
 
     # Endings

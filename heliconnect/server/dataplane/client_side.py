@@ -96,7 +96,7 @@ class ClientSide(asyncio.Protocol):
             return
         target, tee = self._aim(head)
         if isinstance(target, Refusal):
-            self._reject(target.status, target.message)
+            self._reject(target.status, target.message, is_unsent=True)
             return
         if not head.is_keep_alive or self._plane.is_stopping:
             self.close_after = True
@@ -120,9 +120,9 @@ class ClientSide(asyncio.Protocol):
         tee.key_in_path(target.helicone_key)
         return target, tee
 
-    def _reject(self, status: int, message: str) -> None:
+    def _reject(self, status: int, message: str, *, is_unsent: bool = False) -> None:
         """Answer a request that is not forwarded, and close: what follows on this connection cannot be trusted."""
-        self._transport.write(error_answer(status, message, None, keep_alive=False))
+        self._transport.write(error_answer(status, message, None, keep_alive=False, is_unsent=is_unsent))
         self._buffer.clear()
         self._transport.close()
 

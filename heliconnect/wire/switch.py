@@ -1,0 +1,74 @@
+"""Which calls are routed: all of the process, those of certain clients, or those that an adapter speaks for.
+
+The HTTP libraries stay wrapped once they were; this switch is what the wrappers ask, for each request.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterable
+from enum import IntEnum
+
+from heliconnect.callcontext import active_run
+from heliconnect.errors import SettingsError
+from heliconnect.failover import Breaker
+from heliconnect.protocol import PREFIX
+from heliconnect.settings import Settings, get_settings
+
+__all__ = ["Mode", "Switch", "switch"]
+
+_log = logging.getLogger("heliconnect")
+_PREFIX = PREFIX.encode()
+
+
+class Mode(IntEnum):
+    """How much is routed besides the clients given to `connect`."""
+
+    OFF = 0
+    RUNS = 1
+    """Calls under a framework run of ours, and calls that carry a Helicone header themselves."""
+    ALL = 2
+
+
+class Switch:
+    """The process's switch and its breaker."""
+
+    def __init__(self) -> None:
+        self.mode = Mode.OFF
+        self.breaker = Breaker()
+        self._clients: weakref.WeakKeyDictionary[object, Settings | None] = weakref.WeakKeyDictionary()
+        self._told: set[str] = set()
+
+    def connect(self, client: object, settings: Settings | None) -> None:
+        """Route this client's calls, by its own settings or the process's."""
+        self._clients[client] = settings
+
+    def settings_of(self, client: object) -> Settings | None:
+        """The settings that a connected client was given for itself."""
+        return self._clients.get(client)
+
+    def settings_for(self, client: object, raw_headers: Iterable[tuple[bytes, bytes]]) -> Settings | None:
+        """The settings by which a request of `client` is routed; None when it is not ours to touch."""
+        try:
+            if client in self._clients:
+                return self._clients[client] or get_settings()
+        except TypeError:
+            pass  # not hashable or not weakly referable: then it was never connected
+        if self.mode is Mode.ALL or (self.mode is Mode.RUNS and (active_run() or _speaks_helicone(raw_headers))):
+            return get_settings()
+        return None
+
+    def report(self, error: Exception) -> None:
+        """A mistake of ours or in the settings: said once of each kind; the call goes on without us."""
+        kind = f"{type(error).__name__}: {error}" if isinstance(error, SettingsError) else type(error).__name__
+        if kind not in self._told:
+            self._told.add(kind)
+            _log.error("an LLM call could not be routed and goes straight to its provider: %s", kind)
+
+
+def _speaks_helicone(raw_headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower().startswith(_PREFIX) for name, _ in raw_headers)
+
+
+switch = Switch()
