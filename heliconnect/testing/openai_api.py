@@ -55,7 +55,8 @@ def chat(answer: Answer) -> Json:
         message["tool_calls"] = _tool_calls(answer)
     finish = "tool_calls" if answer.tool_calls else "stop"
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-    return {**_chat_head(answer, "chat.completion"), "choices": [choice], "usage": _usage(answer)}
+    head = _chat_head(answer, "chat.completion")
+    return {**head, "choices": [choice], "usage": _usage(answer), "service_tier": "default"}
 
 
 def chat_events(answer: Answer, request: Json) -> Iterator[bytes]:

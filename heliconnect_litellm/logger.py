@@ -1,0 +1,144 @@
+"""The custom logger: gives each LiteLLM call a context to carry, made of its metadata, its user and its surroundings.
+
+LiteLLM carries headers from its hooks to the wire, but only ASCII text, and no callback can change a synchronous call's
+base URL. So the hooks add one header, a reference to the context; where the request leaves, `heliconnect.outgoing` puts
+the context's own headers in its place and the gateway's URL in the provider's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from heliconnect.callcontext import CallContext, current, leave
+from heliconnect.errors import HeliconnectError, MissingExtraError
+from heliconnect.protocol import CONTEXT_REF
+from heliconnect.settings import get_settings
+from heliconnect.wire.install import activate_for_runs
+
+try:
+    from litellm.integrations.custom_logger import CustomLogger
+except ImportError as exc:
+    raise MissingExtraError("heliconnect_litellm", "litellm") from exc
+
+__all__ = ["HeliconeLogger"]
+
+_log = logging.getLogger("heliconnect")
+_SDK_PROVIDERS = frozenset({"openai", "azure", "custom_openai", "text-completion-openai", "azure_text"})
+_FIELDS = ("user_id", "session_id", "session_name", "session_path")
+# What LiteLLM itself writes into the metadata of a call; all else is the caller's.
+_LITELLMS = frozenset(
+    {
+        *("hidden_params", "model_group", "model_group_size", "model_info", "deployment", "api_base", "caching_groups"),
+        *("previous_models", "endpoint", "headers", "tags", "attempted_fallbacks", "max_fallbacks"),
+        *("spend_logs_metadata", "attempted_retries", "max_retries", "original_model_group"),
+        *("deployment_model_name", "requester_metadata", "requester_ip_address", "global_max_parallel_requests"),
+        *("trace_id", "trace_name", "generation_id", "generation_name", "applied_guardrails", "raw_request"),
+        *("litellm_api_version", "litellm_parent_otel_span", "mcp_tool_call_metadata", "vector_store_request_metadata"),
+    }
+)
+
+
+class HeliconeLogger(CustomLogger):
+    """Routes every LiteLLM call, sync and async, streamed or not, through routers and their fallbacks.
+
+    `user` becomes the user id. Of `metadata`, user_id, session_id, session_name, session_path and properties are taken
+    as such (each also with the prefix `helicone_`), any other text, number or boolean as a property. All of it goes
+    over the surrounding context; `Helicone-*` headers in `extra_headers` win.
+
+    The id of a call's record is `response._hidden_params["additional_headers"]["llm_provider-helicone-id"]`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._told: set[str] = set()
+        activate_for_runs()
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        """LiteLLM's hook before a call leaves; the headers it is about to send are within reach.
+
+        The parameters' names are part of the hook: LiteLLM passes them by keyword.
+        """
+        try:
+            additional = kwargs.get("additional_args") or {}
+            body = additional.get("complete_input_dict")
+            targets = [additional.get("headers")]
+            if isinstance(body, MutableMapping) and _is_sdk_call(kwargs):
+                if not isinstance(body.get("extra_headers"), MutableMapping):
+                    body["extra_headers"] = dict(body.get("extra_headers") or {})
+                targets.append(body["extra_headers"])
+            context = None
+            for headers in targets:
+                if isinstance(headers, MutableMapping) and not _has_reference(headers) and not get_settings().disabled:
+                    context = context or leave(_context(kwargs))
+                    headers[CONTEXT_REF] = context
+        except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
+            self._report(error)
+
+    async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
+        """LiteLLM's hook before an asynchronous call, for each deployment a router tries."""
+        try:
+            if get_settings().disabled:
+                return None
+            headers = {
+                name: value
+                for name, value in dict(kwargs.get("extra_headers") or {}).items()
+                if name.lower() != CONTEXT_REF.lower()
+            }
+            return {**kwargs, "extra_headers": {**headers, CONTEXT_REF: leave(_context(kwargs))}}
+        except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
+            self._report(error)
+            return None
+
+    def _report(self, error: Exception) -> None:
+        kind = f"{type(error).__name__}: {error}" if isinstance(error, HeliconnectError) else type(error).__name__
+        if kind not in self._told:
+            self._told.add(kind)
+            _log.warning("a LiteLLM call could not be given its context: %s", kind)
+
+
+def _is_sdk_call(kwargs: Mapping[str, Any]) -> bool:
+    """Whether LiteLLM is about to hand the call to the OpenAI SDK, where headers are one of its keywords.
+
+    Everywhere else the same dictionary is the request's body, and must be left alone.
+    """
+    return kwargs.get("custom_llm_provider") in _SDK_PROVIDERS and "responses" not in str(kwargs.get("call_type"))
+
+
+def _has_reference(headers: Mapping[str, Any]) -> bool:
+    return any(str(name).lower() == CONTEXT_REF.lower() for name in headers)
+
+
+def _context(kwargs: Mapping[str, Any]) -> CallContext:
+    """The surrounding context, with what the call's own user and metadata say on top."""
+    metadata = _metadata(kwargs)
+    found = {field: _said(metadata, field) for field in _FIELDS}
+    optional = kwargs.get("optional_params")
+    if found["user_id"] is None:
+        found["user_id"] = kwargs.get("user") or (optional.get("user") if isinstance(optional, Mapping) else None)
+    properties = _said(metadata, "properties")
+    own = {
+        name: value
+        for name, value in metadata.items()
+        if isinstance(value, str | int | float | bool) and not _is_litellms(name)
+    }
+    named = {**own, **(properties if isinstance(properties, Mapping) else {})}
+    return current().overlaid(CallContext(**found, properties=named))
+
+
+def _metadata(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = kwargs.get("litellm_params")
+    nested = parameters.get("metadata") if isinstance(parameters, Mapping) else None
+    metadata = kwargs.get("metadata") or nested
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _said(metadata: Mapping[str, Any], name: str) -> Any:
+    return metadata.get(f"helicone_{name}") or metadata.get(name)
+
+
+def _is_litellms(name: object) -> bool:
+    text = str(name)
+    is_field = text.removeprefix("helicone_") in {*_FIELDS, "properties"}
+    return is_field or text in _LITELLMS or text.startswith(("user_api_key", "litellm_", "_"))
