@@ -4,7 +4,7 @@ heliconnect up  |  uvicorn fastapi_app:app  |  curl -X POST -H "X-User: ada" "12
 
 import litellm
 from anthropic import AsyncAnthropic
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_openai import ChatOpenAI
 from langgraph.graph import START, StateGraph
@@ -12,15 +12,15 @@ from openai import AsyncOpenAI
 from starlette.concurrency import run_in_threadpool
 
 import heliconnect as hc
-from heliconnect.starlette import HeliconeMiddleware
+from heliconnect.starlette import HeliconeMiddleware, from_header
 from heliconnect_langchain import HeliconeCallbackHandler
 from heliconnect_litellm import HeliconeLogger
 
 app = FastAPI()
 app.add_middleware(  # (1) who asks, and for what: every call below carries it
     HeliconeMiddleware,
-    user_id=lambda scope: Request(scope).headers.get("x-user"),
-    session_id=lambda scope: Request(scope).headers.get("x-session"),
+    user_id=from_header("x-user"),  # or lambda scope: what your authentication knows
+    session_id=from_header("x-session"),
     session_name="trip planner",
     properties=lambda scope: {"feature": scope["path"].strip("/"), "tier": "pro"},
 )
@@ -38,7 +38,7 @@ async def book(trip: dict) -> dict:
 
 
 async def price(trip: dict) -> dict:
-    return trip | {"price": (await agent.ainvoke(f"Price a weekend in {trip['city']}: {trip['hotel']}")).text}
+    return trip | {"price": (await agent.ainvoke(f"Price a weekend in {trip['city']}.")).text}
 
 
 graph = StateGraph(dict).add_sequence([book, price]).add_edge(START, "book").compile(name="booking")

@@ -3,7 +3,7 @@
     app.add_middleware(
         HeliconeMiddleware,
         user_id=lambda scope: scope["state"].get("user"),
-        session_id=lambda scope: Request(scope).headers.get("x-session"),
+        session_id=from_header("x-session"),
     )
 
 Pure ASGI, http and websocket. The context is set on every request, an empty one too, and taken back at its end: on some
@@ -26,7 +26,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect.starlette", "starlette") from exc
 
-__all__ = ["HeliconeMiddleware", "from_state"]
+__all__ = ["HeliconeMiddleware", "from_header", "from_state"]
 
 _log = logging.getLogger("heliconnect")
 Scope = MutableMapping[str, Any]
@@ -42,6 +42,20 @@ _MAX_HEADER_CHARACTERS = 256
 def from_state(name: str) -> Callable[[Scope], object]:
     """A source that reads what an earlier middleware put into the request's state, `request.state.<name>`."""
     return lambda scope: scope.get("state", {}).get(name)
+
+
+def from_header(name: str) -> Callable[[Scope], str | None]:
+    """A source that reads a request header, as UTF-8 (Starlette itself reads Latin-1). None when it is absent.
+
+    For headers that your own proxy or client sets: whoever can send the header chooses the value.
+    """
+    wanted = name.lower().encode()
+
+    def read(scope: Scope) -> str | None:
+        raw: bytes | None = next((value for key, value in scope["headers"] if key == wanted), None)
+        return None if raw is None else raw.decode("utf-8", "replace")
+
+    return read
 
 
 class HeliconeMiddleware:

@@ -17,7 +17,6 @@ try:
 except ImportError as exc:
     raise MissingExtraError("the heliconnect command", "server") from exc
 
-from heliconnect.cli.demo import run_demo
 from heliconnect.cli.verify import run_verify
 from heliconnect.routing import origin_of
 from heliconnect.server.supervisor import ServerOptions, running
@@ -89,6 +88,8 @@ def demo(
     data_dir: DataDir = None,
 ) -> None:
     """Start the server, a scripted provider and an example app, and send traffic through every adapter."""
+    from heliconnect.cli.demo import run_demo  # here, because it needs packages that no other command does
+
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
         code = run_demo(port, once=once, data_dir=data_dir)

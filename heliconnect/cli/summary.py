@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from heliconnect.cli.traffic import USERS, WAYS, Sent
+from heliconnect.cli.traffic import ODD_CASES, USERS, WAYS, Sent
 
 __all__ = ["read_records", "summarize"]
 
@@ -29,7 +29,8 @@ def read_records(url: str, sent: Sequence[Sent]) -> list[Record]:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
             records: list[Record] = json.load(answer)["data"]
         found = sum(1 for one in sent if _of(one, records))
-        if found == len(sent) or time.monotonic() > deadline:
+        is_complete = found == len(sent) and len(records) >= len(sent) + ODD_CASES
+        if is_complete or time.monotonic() > deadline:
             return records
         time.sleep(0.2)
 
@@ -59,7 +60,7 @@ def summarize(sent: Sequence[Sent], records: Sequence[Record]) -> tuple[str, boo
         is_right = is_right and is_whole and wrong == 0
     sessions = {_properties(record).get("Helicone-Session-Id") for record in records} - {None}
     lines.append(
-        f"{len(records)} records of {len(USERS)} users and others in {len(sessions)} sessions: "
+        f"{len(records)} records of {len(USERS)} users and the odd cases, in {len(sessions)} sessions: "
         + ("every call is recorded, with the right user" if is_right else "NOT every call is recorded rightly")
     )
     return "\n".join(lines), is_right

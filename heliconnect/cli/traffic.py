@@ -17,7 +17,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect demo", "all") from exc
 
-__all__ = ["USERS", "WAYS", "Sent", "first_wave", "trickle"]
+__all__ = ["ODD_CASES", "USERS", "WAYS", "Sent", "first_wave", "trickle"]
 
 USERS = {"ada": "Lisbon", "grace": "Oslo", "linus": "Turin", "margaret": "Kyoto", "Zoë": "Århus"}
 """Who calls, and the place that only their prompts name: so a record with somebody else's user id is seen at once."""
@@ -45,6 +45,10 @@ WAYS = (
 )
 
 
+ODD_CASES = 6
+"""How many calls the odd cases make."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One call that was made: by whom, which way, and the place its prompt names."""
@@ -63,7 +67,7 @@ async def first_wave(app_url: str) -> tuple[Sent, ...]:
 
 
 async def _visit(client: httpx.AsyncClient, user: str, place: str) -> None:
-    headers = {"x-user": user.encode(), "x-session": f"trip-to-{place.lower()}".encode()}
+    headers = {b"x-user": user.encode(), b"x-session": f"trip-to-{place.lower()}".encode()}
     for path, params in (("/trips", {"city": place}), ("/translations", {"text": f"Good morning from {place}"})):
         answer = await client.post(path, params=params, headers=headers)
         answer.raise_for_status()
@@ -77,7 +81,7 @@ async def trickle(app_url: str) -> None:
     user, place = next(_next_user)
     async with httpx.AsyncClient(base_url=app_url, timeout=60) as client:
         answer = await client.post(
-            "/translations", params={"text": f"Good evening from {place}"}, headers={"x-user": user.encode()}
+            "/translations", params={"text": f"Good evening from {place}"}, headers={b"x-user": user.encode()}
         )
         answer.raise_for_status()
 

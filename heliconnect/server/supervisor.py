@@ -92,7 +92,8 @@ class _Child:
             line = ""
         if not line.startswith("ready"):
             self.kill()
-            raise ServerError(f"{self.module} did not start: {line.strip() or 'see the lines above'}")
+            reason = line.strip() or f"{self.module} did not say why; see the lines above"
+            raise ServerError(f"the server did not start: {reason}")
         return line.removeprefix("ready").strip()
 
     def poll(self) -> int | None:
@@ -192,7 +193,10 @@ class Server:
         port = options.port
         for _ in range(options.workers):
             plane = _Child("heliconnect.server.dataplane", self._plane_config(port, spool, socket))
-            port = int(plane.start())
+            try:
+                port = int(plane.start())
+            except ServerError as error:
+                raise ServerError(f"{error}; choose another port with --port") from error
             plane.config = self._plane_config(port, spool, socket)
             self._planes.append(plane)
         self.url = f"http://{options.host}:{port}"

@@ -1,7 +1,7 @@
-"""The pages."""
+"""The pages at /ui: a Starlette sub-app over a `Store`, made by `create`. Server-rendered; reads only."""
 
-from starlette.applications import Starlette
+from __future__ import annotations
 
+from heliconnect.server.dashboard.app import Status, create
 
-def create(store):
-    return Starlette()
+__all__ = ["Status", "create"]
