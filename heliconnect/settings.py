@@ -34,7 +34,6 @@ __all__ = [
 LOCAL_BASE_URL = "http://127.0.0.1:8787"
 CLOUD_BASE_URL = "https://gateway.helicone.ai"
 CLOUD_EU_BASE_URL = "https://gateway.eu.hconeai.com"
-_DEFAULTS = frozenset({LOCAL_BASE_URL, CLOUD_BASE_URL, CLOUD_EU_BASE_URL})
 _CLOUD_DOMAINS = ("helicone.ai", "hconeai.com")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
@@ -184,7 +183,8 @@ def configure(settings: Settings | None = None, **changes: Unpack[SettingsChange
 
 def merged(settings: Settings | None, changes: SettingsChanges) -> Settings:
     """`settings` (default: those of the environment) with `changes` applied. Raises SettingsError."""
-    base = settings if settings is not None else from_env(os.environ)
-    if "api_key" in changes and "base_url" not in changes and base.base_url in _DEFAULTS:
-        base = replace(base, base_url="")  # a new key chooses its own cloud
-    return replace(base, **changes)
+    if settings is not None:
+        return replace(settings, **changes)
+    if "base_url" not in changes and not os.environ.get("HELICONE_BASE_URL"):
+        changes = {**changes, "base_url": ""}  # the key, wherever it is given, chooses its cloud
+    return replace(from_env(os.environ), **changes)
