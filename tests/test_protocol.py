@@ -121,6 +121,9 @@ printable = (
 )
 
 
+tokens = st.from_regex(r"[a-z0-9_.]{1,9}", fullmatch=True)
+
+
 @given(user=printable, session=printable, properties=st.dictionaries(tokens, printable, max_size=4))
 def test_printable_text_arrives_as_it_was(user: str, session: str, properties: dict[str, str]) -> None:
     """What context_headers writes, read_context reads, through bytes."""
