@@ -146,7 +146,9 @@ class SpoolWriter:
         if self.dropped == 1 or self.dropped % 1000 == 0:
             _log.warning("%d LLM call(s) could not be recorded: %s", self.dropped, reason)
         try:
-            self._dropped_file.write_text(str(self.dropped))
+            fresh = self._dropped_file.with_suffix(".new")
+            fresh.write_text(str(self.dropped))
+            fresh.replace(self._dropped_file)
         except OSError:
             return
 

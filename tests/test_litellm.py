@@ -17,7 +17,7 @@ from tests.conftest import GATEWAY_MARK
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT_MODELS = [
-    *("openai/gpt-4o", "anthropic/claude-sonnet-4-6", "gemini/gemini-2.5-flash", "groq/llama-3.3-70b-versatile"),
+    *("openai/gpt-4o", "anthropic/claude-sonnet-4-6", "gemini/gemini-2.5-flash", "groq/openai/gpt-oss-20b"),
     *("mistral/mistral-small", "deepseek/deepseek-chat", "azure/gpt-4o"),
 ]
 
@@ -189,6 +189,6 @@ def test_disabled_adds_nothing(options: dict[str, Any], gateway: Provider, provi
     """With routing disabled the provider sees the call as if the logger were not there."""
     hc.configure(base_url=gateway.url, providers={provider.url: "openai"}, disabled=True)
     litellm.completion(model="openai/gpt-4o", messages=MESSAGES, **options)
-    litellm.completion(model="groq/llama-3.3-70b-versatile", messages=MESSAGES, **options)
+    litellm.completion(model="groq/openai/gpt-oss-20b", messages=MESSAGES, **options)
     assert len(provider.requests) == 2
     assert not [name for got in provider.requests for name in got.headers if name.startswith("helicone")]

@@ -85,7 +85,7 @@ class Provider:
             self._requests.clear()
             self._script.clear()
             self._default = Reply()
-            self.disconnects, self.disconnected_at = 0, None
+            self._count, self.disconnects, self.disconnected_at = 0, 0, None
 
     def wait_for(self, count: int, timeout_s: float = 5.0) -> list[Received]:
         """What arrived, as soon as it is `count` requests. Raises TimeoutError when they do not come."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -152,7 +154,10 @@ class ClientSide(asyncio.Protocol):
         self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, so that an answer which ends with the connection cannot look complete."""
+        """Close at once, by a reset, so that an answer which ends with the connection cannot look complete."""
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None and not self._transport.is_closing():
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def pause_reading(self) -> None:

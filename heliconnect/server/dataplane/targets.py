@@ -22,6 +22,7 @@ _CONTROL = re.compile(
     r"|(?:custom|oai|anthropic|googleapis)/v1/log$)"
 )
 _ANTHROPIC_PATH = re.compile(r"/v1/(?:messages|complete)(?:/|$)")
+_AZURE_PATH = "/openai/deployments/"
 _KEY_IN_PATH = re.compile(r"/((?:sk|pk)-helicone[A-Za-z0-9-]*)(?=/|$)")
 
 
@@ -85,11 +86,12 @@ class Targets:
         if (found := _KEY_IN_PATH.match(target)) is not None:
             key, target = found[1], target[found.end() :] or "/"
         first, slash, rest = target[1:].partition("/")
-        named = provider_by_prefix(first) if slash else None
+        is_azure = target.startswith(_AZURE_PATH)  # the API's own path, not our prefix for OpenAI
+        named = provider_by_prefix(first) if slash and not is_azure else None
         path = "/" + rest if named is not None else target
-        name = named.name if named is not None else first if slash and first in self._upstreams else None
-        if name is not None and named is None:
-            path = "/" + rest
+        name = named.name if named is not None else None
+        if name is None and slash and first in self._upstreams and not is_azure:
+            name, path = first, "/" + rest
         wanted = target_url or api_base
         if wanted:
             return self._named_by_header(wanted, path, name, key)
@@ -126,7 +128,7 @@ def _provider_by_path(path: str) -> str | None:
         return "anthropic"
     if path.startswith("/v1beta/"):
         return "google"
-    if path.startswith("/openai/deployments/"):
+    if path.startswith(_AZURE_PATH):
         return "azure"
     return "openai" if path.startswith("/v1/") else None
 
