@@ -37,7 +37,7 @@ __all__ = [
 MAX_BUBBLES = 120
 HEAD_BUBBLES = 5
 MAX_PARTS = 200
-MAX_PART = 16_000
+MAX_PART = 24_000
 MIN_PART = 500
 MAX_TEXT = 600_000
 MAX_PICTURE = 3_000_000
@@ -208,13 +208,14 @@ def _shown(part: Part, address: str, budget: _Budget, *, as_markdown: bool) -> S
     visible = prose.shortened(text)
     granted = budget.take(len(visible))
     cut = visible[:granted]
+    is_whole = granted == len(text)
     html: Markup | None = None
     if part.kind == "text" and as_markdown:
         html = prose.markdown(cut)
-    elif part.kind in {"tool_call", "tool_result", "json"}:
-        cut, _ = prose.indented(cut, MAX_PART) if text[:1] in {"{", "["} else (cut, True)
-        html = prose.coloured_json(cut) if text[:1] in {"{", "["} else None
-    is_whole = granted == len(text)
+    elif part.kind in {"tool_call", "tool_result", "json"} and text[:1] in {"{", "["}:
+        cut, fits = prose.indented(cut, MAX_PART)
+        is_whole = is_whole and fits
+        html = prose.coloured_json(cut)
     return Shown(part.kind, cut, html, name, address=None if is_whole else address, size=len(text))
 
 

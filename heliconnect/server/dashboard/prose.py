@@ -1,7 +1,8 @@
 """Foreign text made into safe HTML: JSON indented and coloured, code coloured, Markdown rendered. Pure; bounded.
 
 Prompts and answers are hostile input. Everything here goes through an escaping writer: pygments' formatter, or
-markdown-it with raw HTML switched off; images in Markdown become text, so that no answer makes a browser fetch anything.
+markdown-it with raw HTML switched off; images in Markdown become text, so that no answer makes a
+browser fetch anything.
 """
 
 from __future__ import annotations
@@ -29,15 +30,13 @@ MAX_MARKDOWN = 60_000
 _MAX_CODE = 20_000
 _MAX_INDENT = 24
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
-_BASE64 = re.compile(r"(data:[\w.+-]{1,60}/[\w.+-]{1,80};base64,)?([A-Za-z0-9+/_=-]{2048,})")
-_FORMATTER = HtmlFormatter(nowrap=True)
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_=-]{2048,}+")
+_FORMATTER = HtmlFormatter(nowrap=True, classprefix="y-")
 
 
 def shortened(text: str) -> str:
     """`text` with long runs of base64 replaced by their size: nobody reads them, and they freeze browsers."""
-    return _BASE64.sub(
-        lambda found: f"{found[1] or ''}{found[2][:16]}… ({len(found[2]) * 3 // 4000} kB of base64)", text
-    )
+    return _BASE64.sub(lambda run: f"{run[0][:16]}… ({len(run[0]) * 3 // 4000} kB of base64)", text)
 
 
 def indented(text: str, limit: int) -> tuple[str, bool]:
@@ -52,18 +51,18 @@ def indented(text: str, limit: int) -> tuple[str, bool]:
     size = depth = 0
     before = ""
     for found in _TOKEN.finditer(text):
-        token = found[0]
-        if token in "}]":
+        word = found[0]
+        if word in "}]":
             depth = max(depth - 1, 0)
-            piece = token if before in {"{", "["} else _line(depth) + token
-        elif token in ",:":
-            piece = token if token == "," else ": "
+            piece = word if before in {"{", "["} else _line(depth) + word
+        elif word in ",:":
+            piece = word if word == "," else ": "
         else:
             starts_line = before in {"{", "[", ","}
-            piece = (_line(depth) if starts_line else "") + (_readable(token) if "\\u" in token else token)
-            depth += token in "{["
+            piece = (_line(depth) if starts_line else "") + (_readable(word) if "\\u" in word else word)
+            depth += word in "{["
         pieces.append(piece)
-        before = token
+        before = word
         size += len(piece)
         if size > limit:
             return "".join(pieces)[:limit], False
@@ -74,13 +73,13 @@ def _line(depth: int) -> str:
     return "\n" + "  " * min(depth, _MAX_INDENT)
 
 
-def _readable(token: str) -> str:
-    """A JSON string with its \\u escapes undone, where the result is text and not a control character or half a pair."""
+def _readable(word: str) -> str:
+    """A JSON string with its \\u escapes undone; as it is where that gives half a surrogate pair."""
     try:
-        text = json.dumps(json.loads(token), ensure_ascii=False)
+        text = json.dumps(json.loads(word), ensure_ascii=False)
         text.encode()
     except (ValueError, UnicodeEncodeError):
-        return token
+        return word
     return text
 
 
@@ -88,7 +87,8 @@ def coloured_json(text: str) -> Markup:
     """JSON as coloured HTML; plain where it is too long to be coloured quickly."""
     if len(text) > MAX_COLOURED:
         return escape(text)
-    return Markup(highlight(text, JsonLexer(stripnl=False, ensurenl=False), _FORMATTER))  # noqa: S704 - escaped by the formatter
+    coloured = highlight(text, JsonLexer(stripnl=False, ensurenl=False), _FORMATTER)
+    return Markup(coloured)  # noqa: S704 - escaped by the formatter
 
 
 def _code(text: str, language: str, _: str) -> str:

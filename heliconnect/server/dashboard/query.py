@@ -1,8 +1,8 @@
 """The filters of the requests page: URL <-> `Query` -> the store's filter. Pure.
 
 Everything a reader chose is in the URL, so that every view is a link: `?q=`, `model`, `status` (ok, errors, or a code),
-`user`, `session`, `property=key=value` (several), `range` (15m, 1h, 24h, 7d, 30d), `since` and `until` (ISO 8601). What cannot be
-read is ignored, and not shown as a filter.
+`user`, `session`, `property=key=value` (several), `range` (15m, 1h, 24h, 7d, 30d), `since` and `until` (ISO
+8601). What cannot be read is ignored, and not shown as a filter.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Query:
         found: dict[str, str] = {}
         named: list[tuple[str, str]] = []
         for name, raw in pairs:
-            value = raw.strip()[:MAX_VALUE]
+            value = raw.replace("\0", "").strip()[:MAX_VALUE]  # SQL ends a pattern at NUL
             key, equals, wanted = value.partition("=")
             if name == "property" and key and equals and len(named) < MAX_PROPERTIES:
                 named.append((key.strip(), wanted.strip()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
@@ -14,7 +15,8 @@ from heliconnect.exchange import Exchange
 from heliconnect.server.dashboard import prose
 from heliconnect.server.dashboard.dialogue import body_bytes, content_type, dialogue, full_text, parameters, read, tools
 from heliconnect.server.dashboard.query import Query
-from heliconnect.server.dashboard.site import site_of
+from heliconnect.server.dashboard.requests import key_of
+from heliconnect.server.dashboard.site import Link, link_of, site_of
 from heliconnect.store import Row
 from heliconnect.store.filters import Filter
 
@@ -38,7 +40,7 @@ def request_page(request: Request, request_id: str) -> Response:
     newer, older = _neighbours(request, row, query.where(site.now()))
     said = read(exchange)
     is_plain = params.get("view") == "plain"
-    start = params.get("from", "")
+    start = key_of(request, "from")
     everything = params.get("all", "")
     return site.page(
         request,
@@ -46,14 +48,11 @@ def request_page(request: Request, request_id: str) -> Response:
         query=query,
         exchange=exchange,
         tab=tab,
+        here=partial(_here, link_of(request), exchange.request_id, query.encoded()),
         newer=newer,
         older=older,
         is_plain=is_plain,
-        talk=dialogue(
-            said, is_markdown=not is_plain, start=int(start) if start.isdecimal() and len(start) < 9 else None
-        )
-        if tab == "conversation"
-        else None,
+        talk=dialogue(said, is_markdown=not is_plain, start=start) if tab == "conversation" else None,
         bodies=_bodies(exchange, everything) if tab == "json" else (),
         parameters=parameters(said.request),
         tools=tools(said.request),
@@ -62,9 +61,14 @@ def request_page(request: Request, request_id: str) -> Response:
     )
 
 
+def _here(link: Link, request_id: str, filters: str, tab: str, **more: str | int | None) -> str:
+    """This request on another tab, the filters kept."""
+    return link.request(request_id, filters, tab=tab, **more)
+
+
 def request_raw(request: Request) -> Response:
     """A body exactly as it was recorded: text as plain text, anything else as a download."""
-    row = site_of(request).store.get(request.path_params["id"])
+    row = site_of(request).store.get(request.query_params.get("id", ""))
     side = request.path_params["side"]
     if row is None or side not in {"request", "response"}:
         raise HTTPException(404, "There is no such body.")
@@ -84,7 +88,7 @@ def request_raw(request: Request) -> Response:
 
 def request_part(request: Request) -> Response:
     """All of one part of the conversation, as plain text."""
-    row = site_of(request).store.get(request.path_params["id"])
+    row = site_of(request).store.get(request.query_params.get("id", ""))
     text = full_text(read(row.exchange), request.path_params["address"]) if row is not None else None
     if text is None:
         raise HTTPException(404, "There is no such part.")

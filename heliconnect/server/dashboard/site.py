@@ -25,11 +25,13 @@ from heliconnect.server.dashboard import format as form
 from heliconnect.server.dashboard.query import Query
 from heliconnect.store import Store
 
-__all__ = ["SECURITY_HEADERS", "STATIC", "Site", "Status", "guarded", "site_of"]
+__all__ = ["SECURITY_HEADERS", "STATIC", "Link", "Site", "Status", "guarded", "site_of"]
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 THREADS = 6
+# A browser would take the first two for folders, we the others for our own pages.
+_NOT_IN_PATHS = frozenset({"", ".", "..", "rows", "tail"})
 SECURITY_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
@@ -50,11 +52,13 @@ class Status:
 
     gateway_url is what clients set as their base URL; None takes the address that the page was asked at. dropped
     counts calls that could not be recorded, waiting_bytes what is recorded but not stored yet; None is unknown.
+    error is why the store takes no records now, None while it does.
     """
 
     gateway_url: str | None = None
     dropped: int | None = None
     waiting_bytes: int | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +67,22 @@ class Link:
 
     root: str
 
-    def __call__(self, path: str = "", query: str = "", **more: str | int | None) -> str:
+    def __call__(self, path: str = "", query: str = "", /, **more: str | int | None) -> str:
         """The link to `path` ("requests") with an encoded query and further parameters."""
         extra = urlencode([(name, str(value)) for name, value in more.items() if value is not None])
         joined = "&".join(part for part in (query, extra) if part)
         return f"{self.root}/{path}{'?' if joined else ''}{joined}"
 
-    def request(self, request_id: str, query: str = "", **more: str | int | None) -> str:
+    def request(self, request_id: str, query: str = "", /, **more: str | int | None) -> str:
         """The page of a request."""
         return self._of("requests", request_id, query, **more)
 
-    def session(self, session_id: str, **more: str | int | None) -> str:
+    def session(self, session_id: str, /, **more: str | int | None) -> str:
         """The page of a session."""
         return self._of("sessions", session_id, "", **more)
 
-    def _of(self, noun: str, name: str, query: str, **more: str | int | None) -> str:
-        if name in {".", ".."}:  # a browser would take these for folders
+    def _of(self, noun: str, name: str, query: str, /, **more: str | int | None) -> str:
+        if "/" in name or name in _NOT_IN_PATHS:
             return self(noun, query, id=name, **more)
         return self(f"{noun}/{quote(name, safe='')}", query, **more)
 

@@ -1,8 +1,8 @@
 """A session as a tree: its requests by path, with what a waterfall needs to be drawn. Pure.
 
-A path names a place, not a call: `/plan/search` hangs under the latest earlier request of `/plan`; where there was none,
-folders stand in for the missing steps, and later requests of a folder's path join it. No parent is ever recorded, so
-this is what the paths and start times tell. Sources: Helicone's session paths (docs.helicone.ai/features/sessions).
+A path names a place, not a call: `/plan/search` hangs under the latest earlier request of `/plan`; where there was
+none, folders stand in for the missing steps, and later requests of a folder's path join it. No parent is ever recorded,
+so this is what the paths and start times tell. Sources: Helicone's session paths (docs.helicone.ai/features/sessions).
 """
 
 from __future__ import annotations

@@ -10,14 +10,18 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-import httptools
-
+from heliconnect.errors import MissingExtraError
 from heliconnect.exchange import End
 from heliconnect.server.dataplane.capture import Tee
 from heliconnect.server.dataplane.heads import RequestHead, ResponseHead, client_head
 from heliconnect.server.dataplane.provider_side import Chunks, ProviderSide
 from heliconnect.server.dataplane.targets import Target
 from heliconnect.server.dataplane.upstreams import Key, PrivateAddressError
+
+try:
+    import httptools
+except ImportError as exc:
+    raise MissingExtraError("heliconnect.server.dataplane", "server") from exc
 
 if TYPE_CHECKING:
     from heliconnect.server.dataplane.client_side import ClientSide

@@ -7,14 +7,18 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
+from heliconnect.errors import MissingExtraError
 from heliconnect.protocol import OPENAI_API_BASE, TARGET_URL
 from heliconnect.server.dataplane.call import Call, error_answer
 from heliconnect.server.dataplane.capture import Tee, request_id_of
 from heliconnect.server.dataplane.heads import BadHead, RequestHead, parse_request
 from heliconnect.server.dataplane.provider_side import Chunks
 from heliconnect.server.dataplane.targets import Refusal, Target
+
+try:
+    import httptools
+except ImportError as exc:
+    raise MissingExtraError("heliconnect.server.dataplane", "server") from exc
 
 if TYPE_CHECKING:
     from heliconnect.server.dataplane.plane import Plane

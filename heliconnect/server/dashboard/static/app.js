@@ -161,7 +161,7 @@
   }
 
   // Selection by keyboard; opening by click anywhere on a row.
-  const selected = () => one("tr.sel", body);
+  const selected = () => body && one("tr.sel", body);
   function select(step) {
     const rows = all("tr", body), at = rows.indexOf(selected());
     const next = rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + step))];
