@@ -108,6 +108,21 @@ def _rest(total: int | None, *parts: int | None) -> tuple[int | None, ...]:
     return (left, *kept)
 
 
+def _parts(inputs: tuple[int | None, ...], outputs: tuple[int | None, ...]) -> Usage:
+    """Usage of input's rest, cache reads, cache writes and audio, and of output's rest, reasoning and audio."""
+    given, read, written, heard = inputs
+    made, reasoned, spoken = outputs
+    return Usage(
+        input_tokens=given,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        input_audio_tokens=heard,
+        output_tokens=made,
+        reasoning_tokens=reasoned,
+        output_audio_tokens=spoken,
+    )
+
+
 def _openai_chat(report: Json) -> Usage:
     """Chat Completions, legacy completions, embeddings, and every OpenAI-like API.
 
@@ -119,22 +134,14 @@ def _openai_chat(report: Json) -> Usage:
     reasoning = _count(report, "completion_tokens_details", "reasoning_tokens")
     if reasoning and prompt is not None and completion is not None and prompt + completion + reasoning == total:
         completion += reasoning
-    given, read, write, audio = _rest(
+    inputs = _rest(
         prompt,
         _first(_count(report, "prompt_tokens_details", "cached_tokens"), _count(report, "prompt_cache_hit_tokens")),
         _count(report, "prompt_tokens_details", "cache_write_tokens"),
         _count(report, "prompt_tokens_details", "audio_tokens"),
     )
-    made, reasoned, spoken = _rest(completion, reasoning, _count(report, "completion_tokens_details", "audio_tokens"))
-    return Usage(
-        input_tokens=given,
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-        input_audio_tokens=audio,
-        output_tokens=made,
-        reasoning_tokens=reasoned,
-        output_audio_tokens=spoken,
-    )
+    outputs = _rest(completion, reasoning, _count(report, "completion_tokens_details", "audio_tokens"))
+    return _parts(inputs, outputs)
 
 
 def _input_output(report: Json) -> Usage:
@@ -145,7 +152,7 @@ def _input_output(report: Json) -> Usage:
     """
     if "cache_read_input_tokens" in report or "cache_creation_input_tokens" in report or "cache_creation" in report:
         return _anthropic(report)
-    given, read, write, audio = _rest(
+    inputs = _rest(
         _count(report, "input_tokens"),
         _count(report, "input_tokens_details", "cached_tokens"),
         _count(report, "input_tokens_details", "cache_write_tokens"),
@@ -154,20 +161,12 @@ def _input_output(report: Json) -> Usage:
             _count(report, "input_token_details", "audio_tokens"),
         ),
     )
-    made, reasoned, spoken = _rest(
+    outputs = _rest(
         _count(report, "output_tokens"),
         _count(report, "output_tokens_details", "reasoning_tokens"),
         _count(report, "output_tokens_details", "audio_tokens"),
     )
-    return Usage(
-        input_tokens=given,
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-        input_audio_tokens=audio,
-        output_tokens=made,
-        reasoning_tokens=reasoned,
-        output_audio_tokens=spoken,
-    )
+    return _parts(inputs, outputs)
 
 
 def _anthropic(report: Json) -> Usage:

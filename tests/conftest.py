@@ -124,3 +124,16 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
 def root() -> Path:
     """The project's root folder."""
     return Path(__file__).parents[1]
+
+
+def pytest_recording_configure(config: pytest.Config, vcr: Any) -> None:
+    """Cassettes match on what heliconnect sends as well."""
+
+    def same_helicone_headers(one: Any, other: Any) -> None:
+        found, expected = (
+            {name.lower(): value for name, value in request.headers.items() if name.lower().startswith("helicone-")}
+            for request in (one, other)
+        )
+        assert found == expected
+
+    vcr.register_matcher("helicone", same_helicone_headers)

@@ -72,9 +72,13 @@ def create_app(store: Store, status: Callable[[], WriterStatus], hosts: list[str
     def docs() -> RedirectResponse:
         return RedirectResponse("/openapi.json")
 
-    app.mount("/ui", dashboard.create(store))
+    app.mount("/ui", dashboard.create(store, status=lambda: _page_status(status())))
     _add_error_answers(app)
     return Guard(app, hosts)
+
+
+def _page_status(found: WriterStatus) -> dashboard.Status:
+    return dashboard.Status(dropped=found.dropped, waiting_bytes=found.waiting_bytes, error=found.error)
 
 
 def _add_error_answers(app: FastAPI) -> None:
