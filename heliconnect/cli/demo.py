@@ -25,7 +25,7 @@ from heliconnect.cli.summary import read_records, summarize
 from heliconnect.errors import HeliconnectError, MissingExtraError
 from heliconnect.server.supervisor import Server, ServerOptions, running
 from heliconnect.settings import configure
-from heliconnect.testing.provider import Provider
+from heliconnect.testing import Provider, Reply
 
 try:
     import uvicorn
@@ -55,6 +55,8 @@ def run_demo(port: int, *, once: bool, data_dir: Path | None, echo: Echo = print
     with contextlib.ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heliconnect-demo-")))
         openai, anthropic = stack.enter_context(Provider()), stack.enter_context(Provider())
+        openai.always(Reply(first_byte_delay_ms=140, chunk_delay_ms=25))
+        anthropic.always(Reply(first_byte_delay_ms=220, chunk_delay_ms=25))
         options = ServerOptions(
             data_dir=folder,
             port=_free(port),

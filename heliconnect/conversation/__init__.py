@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from heliconnect.conversation import anthropic, cohere, gemini, openai
-from heliconnect.conversation.messages import Message, Part, error_message
+from heliconnect.conversation.messages import Message, Part, error_message, mapped
 from heliconnect.flavors import Flavor
 
 __all__ = ["Message", "Part", "answered", "asked"]
@@ -54,7 +54,15 @@ def answered(flavor: Flavor, answers: Sequence[object]) -> list[Message]:
     found = _safely(read, answers) if read is not None else []
     if failure is not None:
         return [*found, failure]
-    return found or [Message("response", tuple(Part("json", data=answer) for answer in answers[:50]))]
+    if found or (read is not None and _is_stream(answers[0])):
+        return found
+    return [Message("response", tuple(Part("json", data=answer) for answer in answers[:50]))]
+
+
+def _is_stream(first: object) -> bool:
+    """Whether an answer's first object opens a stream: one that says nothing has said nothing yet."""
+    kind = str(mapped(first).get("object") or mapped(first).get("type"))
+    return kind.endswith(".chunk") or kind in {"message_start", "response.created", "message-start"}
 
 
 def _safely(read: Callable[..., list[Message]], value: object) -> list[Message]:
