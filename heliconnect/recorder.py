@@ -33,6 +33,10 @@ __all__ = ["finish"]
 
 _log = logging.getLogger("heliconnect")
 PREVIEW_CHARACTERS = 200
+_TAIL_BYTES = 64 << 10
+_LAST_EVENT = re.compile(
+    rb"data: ?(?:\[DONE\]|\{[^\n]*\"type\": ?\"(?:message_stop|response\.completed)\")[^\n]*\n\n?$"
+)
 _BLANKS = re.compile(r"\s+")
 _MODEL_IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]+(?::\d[^/:?]*)?)")
 ValueT = TypeVar("ValueT")
@@ -63,14 +67,15 @@ def finish(capture: Capture) -> Exchange:
     models = read("model", lambda: _models(capture, context, request, answers), _Models())
     usage = read("usage", lambda: usage_of(answers), None)
     cost = read("cost", lambda: _cost(capture, models, answers), None)
+    end = read("end", lambda: _end(capture, got.data, kind), capture.end)
     omit_request, omit_response = bool(context.omit_request), bool(context.omit_response)
     return Exchange(
         request_id=capture.request_id,
         timing=Timing(capture.started_at, capture.latency_ms, capture.first_byte_ms),
         method=capture.method,
         target_url=capture.target_url,
-        status={End.CANCELLED: -3, End.TIMEOUT: -1}.get(capture.end, capture.status),
-        end=capture.end,
+        status={End.CANCELLED: -3, End.TIMEOUT: -1}.get(end, capture.status),
+        end=end,
         provider=capture.provider,
         flavor=str(flavor),
         is_stream=read("stream", lambda: _is_stream(capture, request, kind), False),
@@ -98,6 +103,17 @@ def finish(capture: Capture) -> Exchange:
         error=capture.error,
         warnings=tuple(warnings),
     )
+
+
+def _end(capture: Capture, body: bytes, content_type: str) -> End:
+    """How the call ended: a reader who leaves after a stream's last event has read it whole.
+
+    SDKs close the connection at "[DONE]" without waiting for the end of the body behind it.
+    """
+    is_stream = "event-stream" in content_type
+    if capture.end is End.CANCELLED and is_stream and _LAST_EVENT.search(body[-_TAIL_BYTES:]):
+        return End.DONE
+    return capture.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,11 @@ from starlette.routing import Mount
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from heliconnect.exchange import End
 from heliconnect.server.dashboard import Status, create
 from heliconnect.store import Store, open_store
 from tests import dashboard_records as records
+from tests.dashboard_traffic import few_sessions, traffic
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = [
@@ -57,8 +59,8 @@ PAGES = {
 def seed(store: Store) -> None:
     """A few hours of an app's calls, some sessions, and the calls that have a picture of their own."""
     now = datetime.now(UTC)
-    calls = records.traffic(420, until=now - timedelta(seconds=40))
-    for made in records.few_sessions(now - timedelta(minutes=2)):
+    calls = traffic(420, until=now - timedelta(seconds=40))
+    for made in few_sessions(now - timedelta(minutes=2)):
         calls += made
     context = records.who("linus@example.com", feature="help-desk", tier="pro", env="prod")
     shown = [
@@ -66,7 +68,7 @@ def seed(store: Store) -> None:
         replace(records.claude(headers=context, at=now - timedelta(seconds=30)), request_id="shown-claude"),
         replace(
             records.chat_stream(
-                "For gravel, take something", end=records.End.CUT, has_usage=False, headers=context,
+                "For gravel, take something", end=End.CUT, has_usage=False, headers=context,
                 at=now - timedelta(seconds=20), error="upstream closed the connection after 1,204 bytes",
             ),
             request_id="shown-cut",

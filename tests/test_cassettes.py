@@ -102,7 +102,8 @@ async def test_anthropic() -> None:
 
 def test_google() -> None:
     """google-genai."""
-    client = hc.connect(genai.Client(api_key=SECRET, http_options={"base_url": PROVIDER}), settings("google"))
+    options = {"base_url": PROVIDER, "api_version": "v1beta"}
+    client = hc.connect(genai.Client(api_key=SECRET, http_options=options), settings("google"))
     assert client.models.generate_content(model="gemini-2.5-flash", contents=ASK[0]["content"]).text == ANSWER
     client.close()
 
@@ -127,7 +128,7 @@ def test_litellm() -> None:
         user="u-1",
         metadata={"feature": "sky"},
     )
-    litellm.callbacks = []
+    litellm.logging_callback_manager._reset_all_callbacks()
     assert answer.choices[0].message.content == ANSWER
 
 

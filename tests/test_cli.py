@@ -53,6 +53,27 @@ def test_demo_once_records_every_call(tmp_path: Path) -> None:
     assert "51 records" in done.stdout
 
 
+def test_demo_goes_on_until_it_is_told_to_stop() -> None:
+    """Without --once it prints the page's URL, serves it, sends more calls, and ends at Ctrl-C, leaving nothing."""
+    with subprocess.Popen([*COMMAND, "demo", "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "Ctrl-C" not in (line := process.stdout.readline()):
+            assert line, "the demo ended by itself"
+        url = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert url is not None
+        page = httpx.get(f"{url[0]}/ui/requests")
+        assert "Name three sights" in page.text
+        query = {"filter": "all"}
+        deadline = time.monotonic() + 20
+        while httpx.post(f"{url[0]}/v1/request/count/query", json=query).json()["data"] <= 51:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url[0])
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

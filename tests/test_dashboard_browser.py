@@ -23,13 +23,14 @@ from heliconnect.exchange import Exchange
 from heliconnect.server.dashboard import create
 from heliconnect.store import Store, open_store
 from tests import dashboard_records as records
+from tests.dashboard_traffic import trip
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-DESK, PHONE = (1440, 900), (390, 844)
+DESK, TABLET, PHONE = (1440, 900), (940, 700), (390, 844)
 
 
 def unavailable(what: str) -> None:
@@ -87,7 +88,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def filled(served: Served) -> Served:
     """Pages over one call of each kind, a session, and 200 more calls."""
     served.store.append([late(records.chat(f"question {at}", "yes"), f"n-{at:03d}", hours=1) for at in range(200)])
-    served.store.append([*records.every_flavour(), *records.trip(records.START)])
+    served.store.append([*records.every_flavour(), *trip(records.START)])
     return served
 
 
@@ -145,7 +146,9 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize("size", [pytest.param(DESK, id="desk"), pytest.param(PHONE, id="phone")])
+@pytest.mark.parametrize(
+    "size", [pytest.param(DESK, id="desk"), pytest.param(TABLET, id="tablet"), pytest.param(PHONE, id="phone")]
+)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_no_page_complains_runs_foreign_code_or_overflows(
     browser: Browser, filled: Served, size: tuple[int, int], theme: Any
@@ -209,7 +212,7 @@ async def test_older_rows_come_while_scrolling(browser: Browser, filled: Served)
     seen = await watch(browser)
     await seen.page.goto(f"{filled.url}/requests?model=gpt-4o-mini")
     assert await seen.page.locator("tbody tr").count() == 60
-    for _ in range(40):
+    for _ in range(150):
         await seen.script("document.querySelector('[data-scroll]').scrollTop = 1e9")
         if await seen.page.locator("[data-more]").count() == 0:
             break

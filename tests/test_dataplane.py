@@ -453,6 +453,7 @@ def test_which_addresses_are_public(address: str, expected: bool) -> None:
     assert is_public(address) is expected
 
 
+GEMINI = "https://generativelanguage.googleapis.com"
 TARGETS = Targets({"openai": "http://127.0.0.1:9/base", "mine": "http://llm:1"}, [])
 
 
@@ -471,6 +472,7 @@ TARGETS = Targets({"openai": "http://127.0.0.1:9/base", "mine": "http://llm:1"},
         pytest.param(
             "/v1beta/models/m:x", "https://generativelanguage.googleapis.com/v1beta/models/m:x", "google", id="gemini"
         ),
+        pytest.param("/v1/models/m:x", f"{GEMINI}/v1/models/m:x", "google", id="gemini-1"),
         pytest.param("/groq/openai/v1/x", "https://api.groq.com/openai/v1/x", "groq", id="groq"),
         pytest.param("/mine/v1/x", "http://llm:1/v1/x", "mine", id="own-upstream"),
         pytest.param("/sk-helicone-a-b/v1/x", "http://127.0.0.1:9/base/v1/x", "openai", id="key-in-path"),

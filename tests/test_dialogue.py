@@ -24,6 +24,7 @@ from heliconnect.server.dashboard.dialogue import (
     tools,
 )
 from tests import dashboard_records as records
+from tests.dashboard_picture import picture
 
 
 def asking(content: Any) -> Exchange:
@@ -55,7 +56,7 @@ def test_only_bitmaps_in_data_urls_are_pictures() -> None:
     """A picture elsewhere would be fetched by the browser, and a drawing can carry a script: both are text."""
     svg = "data:image/svg+xml;base64," + b64encode(b"<svg onload=x>").decode()
     urls = [
-        records.picture(),
+        picture(),
         svg,
         "https://example.org/a.png",
         "javascript:x",

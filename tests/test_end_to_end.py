@@ -76,7 +76,7 @@ async def app(live: Running, settings: hc.Settings) -> AsyncIterator[httpx.Async
     transport = httpx.ASGITransport(made)
     async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         yield client
-    litellm.callbacks = []
+    litellm.logging_callback_manager._reset_all_callbacks()
     await sdk.close()
     await claude.close()
 

@@ -28,7 +28,7 @@ def logger(provider: Provider, gateway: Provider) -> Iterator[HeliconeLogger]:
     made = HeliconeLogger()
     litellm.callbacks = [made]
     yield made
-    litellm.callbacks = []
+    litellm.logging_callback_manager._reset_all_callbacks()
 
 
 @pytest.fixture
@@ -183,6 +183,22 @@ async def test_sixty_calls_at_once_do_not_mix(options: dict[str, Any], gateway: 
     pairs = [(got.headers["helicone-user-id"], got.json()["messages"][0]["content"]) for got in gateway.requests]
     assert len(pairs) == 60
     assert all(user == asked for user, asked in pairs)
+
+
+async def test_a_mistake_of_ours_harms_no_call(
+    options: dict[str, Any], provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Settings that cannot be read cost the context and one log line; sync and async calls go through."""
+    from heliconnect import settings as module
+
+    module._current = None
+    monkeypatch.setenv("HELICONE_BASE_URL", "nonsense")
+    with caplog.at_level("WARNING", "heliconnect"):
+        for _ in range(2):
+            litellm.completion(model="openai/gpt-4o", messages=MESSAGES, **options)
+            await litellm.acompletion(model="openai/gpt-4o", messages=MESSAGES, **options)
+    assert len(provider.requests) == 4
+    assert len([record for record in caplog.records if "given its context" in record.message]) == 1
 
 
 def test_disabled_adds_nothing(options: dict[str, Any], gateway: Provider, provider: Provider) -> None:

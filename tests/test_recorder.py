@@ -193,6 +193,25 @@ def test_a_cut_json_array_keeps_its_whole_items() -> None:
     assert len(parse_answers(body, "application/json")) == 2
 
 
+@pytest.mark.parametrize(
+    ("last", "end"),
+    [
+        pytest.param(b"data: [DONE]\n\n", End.DONE, id="openai"),
+        pytest.param(b'event: message_stop\ndata: {"type": "message_stop"}\n\n', End.DONE, id="anthropic"),
+        pytest.param(b'data: {"type":"response.completed","response":{}}\n\n', End.DONE, id="responses"),
+        pytest.param(b'data: {"choices":[{"delta":{"content":"[DONE]"}}]}\n\n', End.CANCELLED, id="words"),
+        pytest.param(b"data: [DO", End.CANCELLED, id="half"),
+    ],
+)
+def test_a_reader_who_leaves_after_the_last_event_has_read_it_all(last: bytes, end: End) -> None:
+    """SDKs close the connection at the last event, before the body's own end: that is no cancellation."""
+    body = b'data: {"choices":[{"index":0,"delta":{"content":"All"}}]}\n\n' + last
+    exchange = finish(
+        a_capture(end=End.CANCELLED, response_body=body, response_headers=(("content-type", "text/event-stream"),))
+    )
+    assert (exchange.end, exchange.status) == (end, 200 if end is End.DONE else -3)
+
+
 def test_bytes_that_are_no_text_are_kept_as_base64() -> None:
     """Audio and other binary bodies survive the record."""
     exchange = finish(a_capture(response_body=b"\xff\x00\xfe", response_headers=()))

@@ -76,6 +76,7 @@ class _Child:
         Raises ServerError when the process ends or stays silent; its own words went to the standard error.
         """
         self.started_at = time.monotonic()
+        self._close_pipes()  # those of a process before this one, which ended by itself
         self._process = process = subprocess.Popen(  # noqa: S603 - our own module in our own interpreter
             [sys.executable, "-m", self.module, json.dumps(self.config)],
             stdin=subprocess.PIPE,

@@ -22,6 +22,7 @@ _CONTROL = re.compile(
     r"|(?:custom|oai|anthropic|googleapis)/v1/log$)"
 )
 _ANTHROPIC_PATH = re.compile(r"/v1/(?:messages|complete)(?:/|$)")
+_GEMINI_PATH = re.compile(r"/v1/models/[^/]+:[A-Za-z]+(?:\?|$)")
 _AZURE_PATH = "/openai/deployments/"
 _KEY_IN_PATH = re.compile(r"/((?:sk|pk)-helicone[A-Za-z0-9-]*)(?=/|$)")
 
@@ -126,7 +127,7 @@ class Targets:
 def _provider_by_path(path: str) -> str | None:
     if _ANTHROPIC_PATH.match(path):
         return "anthropic"
-    if path.startswith("/v1beta/"):
+    if path.startswith("/v1beta/") or _GEMINI_PATH.match(path):
         return "google"
     if path.startswith(_AZURE_PATH):
         return "azure"

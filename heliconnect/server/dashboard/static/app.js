@@ -140,6 +140,7 @@
     async function more() {
       if (isLoading || body.children.length > MOST_ROWS) return;
       isLoading = true;
+      let pause = 0;
       try {
         const answer = await ask(withKey(table.dataset.rows, "before", link.dataset.more));
         body.append(...rowsOf(await answer.text()));
@@ -150,8 +151,10 @@
           link.href = url;
           link.dataset.more = older;
         } else { link.remove(); watch.disconnect(); }
-      } catch { state(false); }
+      } catch { state(false); pause = 3000; }
       isLoading = false;
+      // The observer tells changes only: asked anew, it says whether the link is still in sight.
+      setTimeout(() => { watch.unobserve(link); if (link.isConnected) watch.observe(link); }, pause);
     }
     const watch = new IntersectionObserver((seen) => { if (seen[0].isIntersecting) more(); }, { root: scroll, rootMargin: "900px" });
     watch.observe(link);
