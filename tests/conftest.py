@@ -18,6 +18,7 @@ from heliconnect.failover import Breaker
 from heliconnect.server.supervisor import Server, ServerOptions, running
 from heliconnect.testing import Provider, Reply
 from heliconnect.wire.switch import Mode, switch
+from tests.plane import PlaneProcess, a_plane
 
 # Set before any SDK is imported: no test asks the network for a price list or sends a trace.
 os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LANGSMITH_TRACING="false", DO_NOT_TRACK="1")
@@ -105,6 +106,14 @@ def _running(tmp_path_factory: pytest.TempPathFactory, _provider: Provider) -> I
 def live(_running: Running, provider: Provider) -> Running:
     """A running server in front of the scripted provider."""
     return _running
+
+
+@pytest.fixture
+def plane(tmp_path: Path, provider: Provider) -> Iterator[PlaneProcess]:
+    """A data plane in front of the scripted provider."""
+    upstreams = {"openai": provider.url, "google": provider.url}
+    with a_plane(tmp_path, upstreams=upstreams, allow_targets=["127.0.0.1"]) as made:
+        yield made
 
 
 @pytest.fixture

@@ -6,88 +6,21 @@ import asyncio
 import json
 import logging
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
-import anthropic
 import httpx
 import httpx2
 import openai
 import pytest
-from google import genai
-from langchain_anthropic import ChatAnthropic
-from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from yarl import URL
 
 import heliconnect as hc
 from heliconnect.callcontext import CallContext, enter_run
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from tests.conftest import GATEWAY_MARK
-
-MESSAGES = [{"role": "user", "content": "hi"}]
-BODY = {"model": "gpt-4o", "messages": MESSAGES}
-USER = "Zoë 東京"
-
-
-def settings_for(provider: Provider, gateway_url: str, name: str = "openai") -> Settings:
-    known = {provider.url: name}
-    return Settings(api_key="sk-helicone-secret", base_url=gateway_url, providers=known, cooldown_ms=60_000)
-
-
-def a_dead_url() -> str:
-    """A loopback URL where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-async def send_httpx(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
-    with hc.connect(httpx.Client(), settings) as client:
-        answer = client.post(url, json=BODY, **options)
-        return answer.status_code, str(answer.request.url)
-
-
-async def send_httpx_async(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
-    async with hc.connect(httpx.AsyncClient(), settings) as client:
-        answer = await client.post(url, json=BODY, **options)
-        return answer.status_code, str(answer.request.url)
-
-
-async def send_httpx2(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
-    with hc.connect(httpx2.Client(), settings) as client:
-        answer = client.post(url, json=BODY, **options)
-        return answer.status_code, str(answer.request.url)
-
-
-async def send_httpx2_async(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
-    async with hc.connect(httpx2.AsyncClient(), settings) as client:
-        answer = await client.post(url, json=BODY, **options)
-        return answer.status_code, str(answer.request.url)
-
-
-async def send_aiohttp(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
-    async with (
-        hc.connect(aiohttp.ClientSession(), settings) as session,
-        session.post(URL(url, encoded=True), json=BODY, **options) as answer,
-    ):
-        return answer.status, str(answer.request_info.url)
-
-
-Sender = Callable[..., Awaitable[tuple[int, str]]]
-SENDERS = [
-    pytest.param(send_httpx, id="httpx"),
-    pytest.param(send_httpx_async, id="httpx-async"),
-    pytest.param(send_httpx2, id="httpx2"),
-    pytest.param(send_httpx2_async, id="httpx2-async"),
-    pytest.param(send_aiohttp, id="aiohttp"),
-]
-each_library = pytest.mark.parametrize("send", SENDERS)
+from tests.senders import BODY, MESSAGES, SENDERS, USER, Sender, a_dead_url, each_library, send_aiohttp, settings_for
 
 
 @each_library
@@ -227,12 +160,6 @@ async def test_disabled_means_untouched(send: Sender, provider: Provider, gatewa
     assert gateway.requests == []
 
 
-def test_the_two_shells_are_twins(root: Path) -> None:
-    """httpx2's shell is httpx's with one word changed."""
-    texts = [(root / "heliconnect" / "wire" / f"{name}.py").read_text() for name in ("httpx", "httpx2")]
-    assert texts[0].replace("httpx", "httpx2") == texts[1]
-
-
 def test_a_stream_arrives_piece_by_piece(provider: Provider, gateway: Provider) -> None:
     """The first event is there long before the last one is sent."""
     gateway.always(Reply(headers=(GATEWAY_MARK,), chunk_delay_ms=100))
@@ -303,114 +230,6 @@ def test_sdk_retries_are_attempts_with_ids_of_their_own(provider: Provider, gate
     ids = [got.headers["helicone-request-id"] for got in gateway.requests]
     assert len(set(ids)) == len(ids) == 3
     assert hc.last_request_id() == ids[-1]
-
-
-def test_connect_gives_back_the_same_object(provider: Provider, gateway: Provider) -> None:
-    """Same object, same types; twice is once."""
-    client = openai.OpenAI(base_url=f"{provider.url}/v1", api_key="k")
-    assert (
-        hc.connect(hc.connect(client, settings_for(provider, gateway.url)), settings_for(provider, gateway.url))
-        is client
-    )
-    raw = client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES)
-    assert type(raw.parse()).__name__ == "ChatCompletion"
-    assert str(raw.http_response.request.url).startswith(provider.url)
-    assert "helicone-auth" not in raw.http_response.request.headers
-    assert len(gateway.requests) == 1
-    client.close()
-
-
-def test_connect_knows_what_it_cannot_route() -> None:
-    """The error lists what it can."""
-    with pytest.raises(hc.UnsupportedClientError, match=r"OpenAI.*got builtins.dict"):
-        hc.connect({})
-
-
-def test_anthropic_and_langchain_models_are_connected(provider: Provider, gateway: Provider) -> None:
-    """Each keeps its HTTP client in another place."""
-    as_openai, as_anthropic = (settings_for(provider, gateway.url, name) for name in ("openai", "anthropic"))
-    with hc.connect(anthropic.Anthropic(base_url=provider.url, api_key="k"), as_anthropic) as claude:
-        claude.messages.create(model="claude-sonnet-4-6", max_tokens=5, messages=MESSAGES)
-    chat = ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k")
-    hc.connect(chat, as_openai).invoke("hi")
-    vectors = OpenAIEmbeddings(base_url=f"{provider.url}/v1", api_key="k", check_embedding_ctx_length=False)
-    hc.connect(vectors, as_openai).embed_query("hi")
-    sonnet = ChatAnthropic(model="claude-sonnet-4-6", base_url=provider.url, api_key="k", max_tokens=5)
-    hc.connect(sonnet, as_anthropic).invoke("hi")
-    assert [got.path for got in gateway.requests] == [
-        "/anthropic/v1/messages",
-        "/oai/v1/chat/completions",
-        "/oai/v1/embeddings",
-        "/anthropic/v1/messages",
-    ]
-
-
-async def test_google_genai_is_connected_both_ways(provider: Provider, gateway: Provider) -> None:
-    """Its synchronous calls use httpx, its asynchronous ones aiohttp."""
-    client = genai.Client(api_key="k", http_options={"base_url": provider.url})
-    hc.connect(client, settings_for(provider, gateway.url, "google"))
-    with hc.context(user_id=USER):
-        client.models.generate_content(model="gemini-2.5-flash", contents="hi")
-        await client.aio.models.generate_content(model="gemini-2.5-flash", contents="hi")
-    assert [got.headers["helicone-user-id"] for got in gateway.requests] == [USER, USER]
-    assert provider.requests == []
-    await client.aio.aclose()
-    client.close()
-
-
-def test_install_routes_clients_that_exist_already(provider: Provider, gateway: Provider) -> None:
-    """install() and uninstall() switch a whole process, clients made before included; twice is once."""
-    url = f"{provider.url}/v1/chat/completions"
-    with httpx.Client() as client:
-        hc.install(settings_for(provider, gateway.url))
-        hc.install(settings_for(provider, gateway.url))
-        client.post(url, json=BODY)
-        hc.uninstall()
-        client.post(url, json=BODY)
-        hc.install(settings_for(provider, gateway.url))
-        client.post(url, json=BODY)
-    assert (len(gateway.requests), len(provider.requests)) == (2, 1)
-
-
-@pytest.mark.parametrize("order", ["before", "after"])
-def test_install_works_before_and_after_the_libraries_are_imported(
-    order: str, provider: Provider, gateway: Provider
-) -> None:
-    """In a fresh process, in either order; install() itself imports none of them."""
-    lines = [
-        "import heliconnect as hc, sys",
-        "hc.install()",
-        "assert not {'httpx', 'httpx2', 'aiohttp'} & set(sys.modules)",
-    ]
-    if order == "after":
-        lines = ["import httpx, httpx2, aiohttp, heliconnect as hc", "hc.install()"]
-    lines += [
-        "import httpx, httpx2, aiohttp, asyncio",
-        f"url = '{provider.url}/v1/chat/completions'",
-        "httpx.post(url, json={})",
-        "httpx2.post(url, json={})",
-        "async def main():",
-        "    async with aiohttp.ClientSession() as s, s.post(url, json={}) as r: await r.read()",
-        "asyncio.run(main())",
-    ]
-    environ = {"HELICONE_BASE_URL": gateway.url, "HELICONNECT_PROVIDERS": f"openai={provider.url}", "PATH": ""}
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], env=environ, check=True, cwd=Path(__file__).parents[1])
-    assert (len(gateway.requests), len(provider.requests)) == (3, 0)
-
-
-def test_a_setting_that_cannot_be_used_harms_no_call(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An environment that turns bad after install costs the record and one log line, not the call."""
-    hc.install(Settings(base_url="http://127.0.0.1:1"))
-    from heliconnect import settings as module
-
-    module._current = None
-    monkeypatch.setenv("HELICONE_BASE_URL", "nonsense")
-    with caplog.at_level(logging.ERROR), httpx.Client() as client:
-        assert client.post(f"{provider.url}/v1/chat/completions", json=BODY).status_code == 200
-        assert client.post(f"{provider.url}/v1/chat/completions", json=BODY).status_code == 200
-    assert len(caplog.records) == 1
 
 
 async def test_a_hundred_users_at_once_do_not_mix(provider: Provider, gateway: Provider) -> None:

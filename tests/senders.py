@@ -1,0 +1,76 @@
+"""One sender for each HTTP library, all alike, and what tests of the wire share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import httpx
+import httpx2
+import pytest
+from yarl import URL
+
+import heliconnect as hc
+from heliconnect.settings import Settings
+from heliconnect.testing import Provider
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+BODY = {"model": "gpt-4o", "messages": MESSAGES}
+USER = "Zoë 東京"
+
+
+def settings_for(provider: Provider, gateway_url: str, name: str = "openai") -> Settings:
+    known = {provider.url: name}
+    return Settings(api_key="sk-helicone-secret", base_url=gateway_url, providers=known, cooldown_ms=60_000)
+
+
+def a_dead_url() -> str:
+    """A loopback URL where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def send_httpx(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    with hc.connect(httpx.Client(), settings) as client:
+        answer = client.post(url, json=BODY, **options)
+        return answer.status_code, str(answer.request.url)
+
+
+async def send_httpx_async(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    async with hc.connect(httpx.AsyncClient(), settings) as client:
+        answer = await client.post(url, json=BODY, **options)
+        return answer.status_code, str(answer.request.url)
+
+
+async def send_httpx2(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    with hc.connect(httpx2.Client(), settings) as client:
+        answer = client.post(url, json=BODY, **options)
+        return answer.status_code, str(answer.request.url)
+
+
+async def send_httpx2_async(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    async with hc.connect(httpx2.AsyncClient(), settings) as client:
+        answer = await client.post(url, json=BODY, **options)
+        return answer.status_code, str(answer.request.url)
+
+
+async def send_aiohttp(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    async with (
+        hc.connect(aiohttp.ClientSession(), settings) as session,
+        session.post(URL(url, encoded=True), json=BODY, **options) as answer,
+    ):
+        return answer.status, str(answer.request_info.url)
+
+
+Sender = Callable[..., Awaitable[tuple[int, str]]]
+SENDERS = [
+    pytest.param(send_httpx, id="httpx"),
+    pytest.param(send_httpx_async, id="httpx-async"),
+    pytest.param(send_httpx2, id="httpx2"),
+    pytest.param(send_httpx2_async, id="httpx2-async"),
+    pytest.param(send_aiohttp, id="aiohttp"),
+]
+each_library = pytest.mark.parametrize("send", SENDERS)
