@@ -15,6 +15,7 @@ shown.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -122,7 +123,7 @@ class SpoolWriter:
         now = time.monotonic()
         if now - self._measured_at > 1.0:
             self._measured_at = now
-            self._others_bytes = sum(s.stat().st_size for s in _segments(self._folder)) - self._size
+            self._others_bytes = _size_of(self._folder) - self._size
         return max(self._others_bytes, 0) + self._size + size <= self._max_bytes
 
     def _write(self, pieces: list[bytes], size: int) -> None:
@@ -169,6 +170,14 @@ def _new_segment(folder: Path) -> int:
 
 def _segments(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.suffix == _SUFFIX)
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for path in _segments(folder):
+        with contextlib.suppress(FileNotFoundError):  # a reader deleted it meanwhile
+            total += path.stat().st_size
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +246,7 @@ class SpoolReader:
 
     def size_bytes(self) -> int:
         """How much waits in the folder, stored segments that are still being appended to included."""
-        return sum(path.stat().st_size for path in _segments(self._folder))
+        return _size_of(self._folder)
 
     def dropped(self) -> int:
         """How many captures all writers had to drop since the folder was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,13 +134,21 @@ def test_queries(node: Any, expected: set[int], client: TestClient) -> None:
         pytest.param({"sort": {"nonsense": "desc"}}, 400, "sort is one of", id="sort"),
         pytest.param({"limit": 5000}, 422, "limit", id="limit"),
         pytest.param({"offset": -1}, 422, "offset", id="offset"),
+        pytest.param({"offset": 10**30}, 400, "64 bits", id="endless-offset"),
+        pytest.param({"sort": {"created_at": []}}, 400, "sort is one of", id="sort-direction"),
+        pytest.param({"filter": {RMT: {"status": {"equals": 10**30}}}}, 400, "64 bits", id="endless-number"),
+        pytest.param({"filter": {RMT: {"model": {"equals": "\ud800"}}}}, 400, "UTF-8", id="no-unicode"),
+        pytest.param(
+            {"filter": {RMT: {"properties": {f"k{n}": {"equals": "v"} for n in range(300)}}}}, 400, "200", id="wide"
+        ),
     ],
 )
 def test_queries_that_make_no_sense_are_explained(
     body: dict[str, Any], status: int, words: str, client: TestClient
 ) -> None:
     """The error says what is expected, and nothing of the inside."""
-    answer = client.post("/v1/request/query-clickhouse", json=body)
+    content = json.dumps(body).encode()  # escaped, so that what is no Unicode gets through as well
+    answer = client.post("/v1/request/query-clickhouse", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status
     assert words in answer.json()["error"]
     assert "Traceback" not in answer.text
@@ -222,6 +231,22 @@ def test_a_store_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     store.close()
     assert answer.status_code == 503
     assert "records.db" not in answer.text
+
+
+class FaultyStore(SqliteStore):
+    def count(self, *_: Any, **__: Any) -> int:
+        raise RuntimeError("secret words of the inside")
+
+
+def test_an_error_no_one_foresaw_keeps_the_envelope(tmp_path: Path) -> None:
+    """500 in the shape of every answer, and nothing of the inside."""
+    store = FaultyStore(tmp_path / "faulty.db")
+    app = create_app(store, lambda: FINE, [])
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        answer = client.post("/v1/request/count/query", json={})
+    store.close()
+    assert answer.status_code == 500
+    assert answer.json() == {"data": None, "error": "an error of the server; its log says more"}
 
 
 GUARDED: list[Any] = [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -14,11 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select, text
 
 import heliconnect as hc
 from heliconnect.exchange import Cost, End, Exchange, Timing, Usage
-from heliconnect.store import Facet, Mark, Store, open_store, tables
+from heliconnect.store import Facet, Mark, Store, migrations, open_store, tables
+from heliconnect.store import sqlite as sqlite_module
 from heliconnect.store.filters import All, Filter, FilterError, Leaf, both
 from heliconnect.store.filters import Any as AnyOf
 from heliconnect.store.migrations import MIGRATIONS
@@ -128,12 +131,44 @@ def test_filters(where: Filter, expected: set[int], store: Store) -> None:
         pytest.param(Leaf("nonsense", "equals", 1), id="column"),
         pytest.param(Leaf("model", "sounds-like", 1), id="operator"),
         pytest.param(Leaf("started_at", "gt", "yesterday"), id="time"),
+        pytest.param(Leaf("started_at", "gt", float("inf")), id="endless-time"),
+        pytest.param(Leaf("status", "equals", 10**30), id="number-beyond-64-bits"),
+        pytest.param(Leaf("model", "equals", "\ud800"), id="no-unicode"),
+        pytest.param(Leaf("model", "contains", "\0"), id="nul"),
+        pytest.param(Leaf("model", "contains", "x" * 60_000), id="endless-text"),
     ],
 )
 def test_filters_that_make_no_sense_are_explained(where: Filter, store: Store) -> None:
     """The error lists what exists."""
     with pytest.raises(FilterError, match=r"expected"):
         store.page(where)
+
+
+def test_a_filter_has_a_bounded_number_of_comparisons(store: Store) -> None:
+    """Two hundred, however they are joined; the engine's own limits are never met."""
+    leaf = Leaf("model", "equals", "a")
+    assert store.page(All((leaf,) * 200)) == []
+    with pytest.raises(FilterError, match="200"):
+        store.page(AnyOf((All((leaf,) * 150), All((leaf,) * 51))))
+
+
+def test_times_without_a_zone_are_utc(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine's own zone is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    store.append(five_records())
+    assert store.count(Leaf("started_at", "gte", "2026-03-01T12:00:03")) == 2
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_query_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    """The caller is told to narrow it; the store goes on."""
+    slow = SqliteStore(tmp_path / "slow.db", read_s=0.001)
+    slow.append([a_record(n, response_body="x" * 10_000) for n in range(3_000)])
+    with pytest.raises(FilterError, match="narrow it by time"):
+        slow.page(Leaf("response_body", "contains", "nowhere"))
+    slow.close()
 
 
 def test_sorting_puts_the_unknown_last(store: Store) -> None:
@@ -240,6 +275,44 @@ def test_a_batch_and_its_mark_are_stored_together_or_not_at_all(store: Store) ->
     assert store.count() == 1
     store.forget_segment("seg")
     assert store.mark("seg") == 0
+
+
+def test_would_take_says_nothing_about_a_record_while_the_store_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trouble of the store is no fault of the record: it must not be set aside for it."""
+    monkeypatch.setattr(sqlite_module, "_BUSY_MS", 10)
+    impatient = SqliteStore(tmp_path / "locked.db")
+    other = sqlite3.connect(tmp_path / "locked.db")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(hc.StoreError, match="locked"):
+        impatient.would_take(a_record(1))
+    other.close()
+    impatient.close()
+
+
+def test_a_migration_is_applied_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schema changes are undone with the step that made them."""
+    path = tmp_path / "records.db"
+    open_store(path).close()
+
+    def m002_breaks_off(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE half (a)"))
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, m002_breaks_off))
+    with pytest.raises(RuntimeError, match="killed"):
+        SqliteStore(path)
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT name FROM sqlite_master WHERE name = 'half'").fetchall() == []
+        assert len(raw.execute("SELECT name FROM migrations").fetchall()) == len(MIGRATIONS)
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path, store: Store) -> None:
+    """Records hold what was said: the file and those beside it are not for others to read."""
+    store.append([a_record(1)])
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("records.db*")}
+    assert modes == dict.fromkeys(("records.db", "records.db-wal", "records.db-shm"), 0o600)
 
 
 def test_reading_goes_on_while_another_process_writes(tmp_path: Path, store: Store) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -105,6 +106,10 @@ def _add_error_answers(app: FastAPI) -> None:
         first = error.errors()[0]
         return answer(422, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
+    @app.exception_handler(Exception)
+    def unforeseen(_: Request, __: Exception) -> JSONResponse:
+        return answer(500, "an error of the server; its log says more")
+
 
 class _Server(uvicorn.Server):
     """Says when it serves."""
@@ -131,9 +136,11 @@ def run(config: ControlConfig) -> int:
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
     )
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         server.should_exit = True
 
+    # uvicorn raises SIGTERM anew when it has stopped: without a handler of ours the process would end undrained.
+    signal.signal(signal.SIGTERM, stop)
     watch_parent(stop)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

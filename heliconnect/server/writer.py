@@ -2,12 +2,14 @@
 
 A batch and its position in the spool are stored in one transaction; a segment is deleted when it is read to its end and
 nobody appends to it. A store that is locked, full or broken costs time, not records: the spool keeps them meanwhile. A
-single record that the store refuses is set aside in a file beside the spool, counted, and holds up no other.
+single record that cannot be read, or that the store refuses, is set aside in a file beside the spool, counted, and
+holds up no other. Nothing ends the thread but `stop`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -79,7 +81,7 @@ class Writer:
             is_last = self._stop.is_set()
             try:
                 moved = self.drain()
-            except (StoreError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a writer that ends loses all that comes after
                 self._refused(error)
                 if is_last:
                     return
@@ -131,7 +133,9 @@ class Writer:
             moved += len(batch.captures)
 
     def _keep(self, captures: tuple[Capture, ...], mark: Mark) -> None:
-        exchanges = [self._finish(capture) for capture in captures]
+        read, unread = self._read(captures)
+        exchanges = [exchange for _, exchange in read]
+        self._put_aside(unread)
         try:
             self._store.append(exchanges, mark)
         except StoreError:
@@ -140,15 +144,30 @@ class Writer:
             fits = [self._store.would_take(exchange) for exchange in exchanges]
             if all(fits):
                 raise
-            self._put_aside([capture for capture, is_taken in zip(captures, fits, strict=True) if not is_taken])
+            refused = [capture for (capture, _), is_taken in zip(read, fits, strict=True) if not is_taken]
+            self._put_aside(refused)
             self._store.append([exchange for exchange, is_taken in zip(exchanges, fits, strict=True) if is_taken], mark)
             self._stored += sum(fits)
+            self._set_aside += len(refused) + len(unread)
         else:
-            self._stored += len(captures)
+            self._stored += len(exchanges)
+            self._set_aside += len(unread)
+
+    def _read(self, captures: tuple[Capture, ...]) -> tuple[list[tuple[Capture, Exchange]], list[Capture]]:
+        read: list[tuple[Capture, Exchange]] = []
+        unread: list[Capture] = []
+        for capture in captures:
+            try:
+                read.append((capture, self._finish(capture)))
+            except Exception:  # noqa: BLE001 - one capture may not hold up the others
+                unread.append(capture)
+        return read, unread
 
     def _put_aside(self, captures: list[Capture]) -> None:
-        self._aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if captures:
+            self._aside.mkdir(parents=True, exist_ok=True, mode=0o700)
         for capture in captures:
-            (self._aside / f"{capture.request_id}.spool").write_bytes(b"".join(encode(capture)))
-            _log.error("the record %s is refused by the store and was set aside in %s", capture.request_id, self._aside)
-        self._set_aside += len(captures)
+            frame = b"".join(encode(capture))
+            # Named after the content: the same frame again, after a crash, is the same file; an id may come twice.
+            (self._aside / f"{hashlib.sha256(frame).hexdigest()[:32]}.spool").write_bytes(frame)
+            _log.error("the record %r cannot be kept and was set aside in %s", capture.request_id[:64], self._aside)

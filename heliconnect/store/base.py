@@ -74,7 +74,10 @@ class Store(Protocol):
         """
 
     def would_take(self, exchange: Exchange) -> bool:
-        """Whether this exchange could be kept: tried and undone."""
+        """Whether this exchange could be kept: tried and undone.
+
+        Raises StoreError when the store has trouble of its own, so that nothing can be said about the exchange.
+        """
 
     def mark(self, segment: str) -> int:
         """How far a spool segment is stored, in bytes; 0 for one that is unknown."""
@@ -96,6 +99,8 @@ class Store(Protocol):
         """Exchanges that match, newest first: with smaller keys than `before`, with larger ones than `after`.
 
         sort is "key", "started_at", "latency_ms", "cost_usd", "total_tokens", "user_id", "model" or "first_byte_ms".
+        Raises FilterError for a query that makes no sense or takes too long, StoreError for a store that fails; so do
+        the other methods that read.
         """
 
     def count(self, where: Filter | None = None, cap: int | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, literal, not_, or_, select
@@ -16,6 +16,8 @@ from heliconnect.store.tables import bodies, facets, micros, properties, request
 __all__ = ["SORTS", "clause", "count_of", "facet_values", "page_of", "sessions_of", "users_of"]
 
 MAX_DEPTH = 32
+MAX_LEAVES = 200
+MAX_TEXT = 10_000
 _r = requests.c
 _cost = cast(_r.cost_nano, Float) / 1e9
 _ended_us = _r.started_us + cast(_r.latency_ms * 1000, Float)
@@ -49,15 +51,25 @@ SORTS: dict[str, ColumnElement[Any]] = {
 }
 
 
-def clause(where: Filter, depth: int = 0) -> ColumnElement[bool]:
-    """A filter as SQL. Raises FilterError for a column, an operator or a value that does not fit."""
+def clause(where: Filter) -> ColumnElement[bool]:
+    """A filter as SQL. Raises FilterError for a column, an operator or a value that does not fit, or for too many."""
+    if _leaves(where) > MAX_LEAVES:
+        raise FilterError(f"a filter may have {MAX_LEAVES} comparisons")
+    return _clause(where)
+
+
+def _leaves(where: Filter, depth: int = 0) -> int:
     if depth > MAX_DEPTH:
         raise FilterError(f"a filter may be nested {MAX_DEPTH} deep")
+    return 1 if isinstance(where, Leaf) else sum(_leaves(one, depth + 1) for one in where.of)
+
+
+def _clause(where: Filter) -> ColumnElement[bool]:
     match where:
         case All(of):
-            return and_(literal(True), *(clause(one, depth + 1) for one in of))
+            return and_(literal(True), *map(_clause, of))
         case AnyOf(of):
-            return or_(literal(False), *(clause(one, depth + 1) for one in of))
+            return or_(literal(False), *map(_clause, of))
         case Leaf():
             return _leaf(where)
 
@@ -65,6 +77,8 @@ def clause(where: Filter, depth: int = 0) -> ColumnElement[bool]:
 def _leaf(leaf: Leaf) -> ColumnElement[bool]:
     if leaf.operator not in OPERATORS:
         raise FilterError(f"unknown operator {leaf.operator!r}: expected one of {', '.join(sorted(OPERATORS))}")
+    if isinstance(leaf.value, str) and (len(leaf.value) > MAX_TEXT or "\0" in leaf.value):
+        raise FilterError(f"expected text of at most {MAX_TEXT} characters without NUL")
     if leaf.column == "property":
         return _property(leaf)
     if leaf.column == "text":
@@ -84,6 +98,9 @@ def _leaf(leaf: Leaf) -> ColumnElement[bool]:
 def _property(leaf: Leaf) -> ColumnElement[bool]:
     """A property's value, by its name in lower case. "not" holds for calls that lack the property, too."""
     named = select(1).where(properties.c.key == _r.key, properties.c.name == leaf.name.lower())
+    if leaf.operator == "equals":  # from the property's side: a rare value is found without a walk over all calls
+        p = properties.c
+        return _r.key.in_(select(p.key).where(p.name == leaf.name.lower(), p.value == str(leaf.value)))
     if leaf.operator == "is-unknown":
         return not_(exists(named))
     if leaf.operator in {"not-equals", "not-contains"}:
@@ -123,14 +140,14 @@ def _escaped(text: str) -> str:
 
 
 def _moment(value: Value) -> int:
-    """A time as microseconds: ISO 8601 text, or milliseconds since 1970 as a number."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return round(value * 1000)
+    """A time as microseconds: ISO 8601 text, UTC where it names no zone, or milliseconds since 1970 as a number."""
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return round(value * 1000)
         found = datetime.fromisoformat(str(value))
-    except ValueError as error:
+        return micros(found if found.tzinfo is not None else found.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as error:
         raise FilterError(f"expected an ISO 8601 time such as 2026-03-01T12:00:00Z, got {value!r}") from error
-    return micros(found if found.tzinfo is not None else found.astimezone())
 
 
 def page_of(

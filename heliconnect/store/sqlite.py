@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +16,14 @@ from typing import Any
 import zstandard
 from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from heliconnect.errors import StoreError
 from heliconnect.exchange import Exchange
 from heliconnect.store import queries, tables
 from heliconnect.store.base import Facet, Mark, Row, SessionRow
-from heliconnect.store.filters import Filter, Leaf, both
+from heliconnect.store.filters import Filter, FilterError, Leaf, both
 from heliconnect.store.migrations import migrate
 from heliconnect.store.rollups import sums_of
 
@@ -30,20 +31,26 @@ __all__ = ["SqliteStore"]
 
 _BUSY_MS = 5_000
 _ZSTD_LEVEL = 3
+_READ_S = 10.0
+_STEPS = 5_000
+# What a record's values can do, in contrast to trouble of the store.
+_UNFIT = (IntegrityError, DataError, InterfaceError, ProgrammingError, ValueError, TypeError, ArithmeticError)
 
 
 class SqliteStore:
     """A `Store` in one SQLite file (and the two beside it that WAL mode makes)."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, read_s: float = _READ_S) -> None:
         self._path = path
+        self._read_s = read_s
         self._lock = threading.Lock()
         self._packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
         self._reader = _engine(path, "ro", QueuePool, pool_size=4, max_overflow=4)
         self._writer: Engine | None = None
         try:
             if not read_only:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path.touch(mode=0o600)  # SQLite gives the files beside it the same mode
                 self._writer = _engine(path, "rwc", StaticPool)
                 with self._writer.connect() as connection:
                     migrate(connection)
@@ -66,7 +73,7 @@ class SqliteStore:
                     row = {"segment": mark.segment, "offset": mark.offset}
                     statement = insert(tables.marks).values(row)
                     connection.execute(statement.on_conflict_do_update(index_elements=["segment"], set_=row))
-        except (SQLAlchemyError, sqlite3.Error, ValueError, OverflowError) as error:
+        except (SQLAlchemyError, sqlite3.Error, *_UNFIT) as error:
             raise StoreError(f"{len(batch)} records could not be kept: {_reason(error)}") from error
 
     def would_take(self, exchange: Exchange) -> bool:
@@ -76,8 +83,10 @@ class SqliteStore:
             with self._lock, self._writer.connect() as connection, connection.begin() as tried:
                 self._insert(connection, [exchange])
                 tried.rollback()
-        except (SQLAlchemyError, sqlite3.Error, ValueError, OverflowError):
+        except _UNFIT:
             return False
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StoreError(f"the store {self._path} takes nothing now: {_reason(error)}") from error
         return True
 
     def _insert(self, connection: Connection, batch: Sequence[Exchange]) -> None:
@@ -215,10 +224,24 @@ class SqliteStore:
             self._writer.dispose()
 
     def _all(self, query: Any) -> Sequence[Any]:
+        deadline = time.monotonic() + self._read_s
+
+        def is_late() -> bool:
+            return time.monotonic() > deadline
+
         try:
             with self._reader.connect() as connection:
-                return connection.execute(query).fetchall()
+                raw: Any = connection.connection.dbapi_connection
+                raw.set_progress_handler(is_late, _STEPS)
+                try:
+                    return connection.execute(query).fetchall()
+                finally:
+                    raw.set_progress_handler(None, 0)
+        except (ValueError, OverflowError) as error:
+            raise FilterError("a value cannot be compared: expected UTF-8 text or a number of 64 bits") from error
         except SQLAlchemyError as error:
+            if is_late():
+                raise FilterError(f"the query took longer than {self._read_s:g} s: narrow it by time") from error
             raise StoreError(f"the store cannot be read: {_reason(error)}") from error
 
     def _one(self, query: Any) -> Any:
@@ -230,10 +253,12 @@ def _engine(path: Path, mode: str, pool: type[Any], **options: Any) -> Engine:
         address = f"{path.absolute().as_uri()}?mode={mode}"
         return sqlite3.connect(address, uri=True, timeout=_BUSY_MS / 1000, check_same_thread=False)
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=pool, **options)
+    engine = create_engine("sqlite://", creator=connect, poolclass=pool, hide_parameters=True, **options)
+    begin = "BEGIN" if mode == "ro" else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # else the driver leaves schema changes outside of transactions
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute("PRAGMA cache_size=-32000")
@@ -243,6 +268,10 @@ def _engine(path: Path, mode: str, pool: type[Any], **options: Any) -> Engine:
         else:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA journal_size_limit=67108864")
+
+    @event.listens_for(engine, "begin")
+    def begin_for_real(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
 
     return engine
 

@@ -88,7 +88,7 @@ def _sort(sort: dict[str, Any]) -> tuple[str, bool]:
     if not sort:
         return "key", True
     name, direction = next(iter(sort.items()))
-    if name not in _SORTS or direction not in {"asc", "desc"}:
+    if name not in _SORTS or direction not in ("asc", "desc"):  # any JSON: it may not be hashable
         known = ", ".join(_SORTS)
         raise FilterError(f'sort is one of {known} with "asc" or "desc", got {name!r}: {direction!r}')
     return _SORTS[name], direction == "desc"
