@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import anthropic
 import httpx
+import httpx2
 import openai
 import pytest
 from google import genai
@@ -65,6 +67,27 @@ def test_anthropic_and_langchain_models_are_connected(provider: Provider, gatewa
         "/oai/v1/embeddings",
         "/anthropic/v1/messages",
     ]
+
+
+def test_connecting_one_model_leaves_its_neighbours_alone(provider: Provider, gateway: Provider) -> None:
+    """LangChain's models share an HTTP client; only the connected one is routed, and both outlive each other."""
+    one, two = (ChatOpenAI(model="m", base_url=f"{provider.url}/v1", api_key="k") for _ in range(2))
+    hc.connect(hc.connect(one, settings_for(provider, gateway.url)), settings_for(provider, gateway.url))
+    one.invoke("routed")
+    two.invoke("not routed")
+    assert (len(gateway.requests), len(provider.requests)) == (1, 1)
+    del one
+    gc.collect()
+    two.invoke("still there")
+    assert len(provider.requests) == 2
+    with httpx2.Client() as shared:
+        first, second = (
+            openai.OpenAI(base_url=f"{provider.url}/v1", api_key="k", http_client=shared) for _ in range(2)
+        )
+        hc.connect(first, settings_for(provider, gateway.url))
+        first.with_options(max_retries=0).models.list()
+        second.models.list()
+    assert (len(gateway.requests), len(provider.requests)) == (2, 3)
 
 
 async def test_google_genai_is_connected_both_ways(provider: Provider, gateway: Provider) -> None:

@@ -87,16 +87,40 @@ def _clients_in(value: Any, depth: int = 0, seen: set[int] | None = None) -> Ite
     if value is None or id(value) in seen or depth > _MAX_DEPTH or isinstance(value, str | bytes | int | float):
         return
     seen.add(id(value))
-    if any(shell.is_client(value) for shell in _shells()):
+    if _is_http_client(value):
         yield value
         return
     _watch_genai(value)
     for name in _INNER:
         try:
             inner = getattr(value, name, None)
+            if name == "_client" and isinstance(getattr(inner, "__dict__", None), dict) and _is_http_client(inner):
+                inner = _own_client(value, inner)
         except Exception:  # noqa: BLE001, S112 - an SDK's lazy attribute may raise anything, a missing key say
             continue
         yield from _clients_in(inner, depth + 1, seen)
+
+
+def _is_http_client(value: Any) -> bool:
+    return any(shell.is_client(value) for shell in _shells())
+
+
+def _own_client(sdk: Any, client: Any) -> Any:
+    """A twin of an SDK's HTTP client for this SDK alone, on the same connections.
+
+    Several SDK clients may share one HTTP client, as LangChain's models do; connecting one must not route the others.
+    The twin keeps the shared client alive, and leaves the closing at its end to it.
+    """
+    if switch.is_connected(client):
+        return client
+    cls: Any = type(client)
+    if hasattr(cls, "__del__"):
+        cls = type(cls.__name__, (cls,), {"__del__": lambda self: None, "__module__": cls.__module__})
+    twin = cls.__new__(cls)
+    twin.__dict__.update(client.__dict__)
+    twin._heliconnect_shared = client
+    sdk._client = twin
+    return twin
 
 
 def _watch_genai(value: Any) -> None:

@@ -44,6 +44,10 @@ class Switch:
         """Route this client's calls, by its own settings or the process's."""
         self._clients[client] = settings
 
+    def is_connected(self, client: object) -> bool:
+        """Whether this very client was given to `connect`."""
+        return client in self._clients
+
     def settings_of(self, client: object) -> Settings | None:
         """The settings that a connected client was given for itself."""
         return self._clients.get(client)
