@@ -260,6 +260,9 @@ GUARDED: list[Any] = [
     pytest.param("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 200, id="a-link-elsewhere"),
     pytest.param("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, 403, id="another-sites-script"),
     pytest.param("POST", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403, id="another-sites-form"),
+    pytest.param("POST", {"origin": "http://127.0.0.1:8787"}, 200, id="our-own-origin"),
+    pytest.param("POST", {"origin": "https://evil.example"}, 403, id="another-origin"),
+    pytest.param("POST", {"origin": "null"}, 403, id="no-origin-at-all"),
     pytest.param("POST", {"content-length": str(11 << 20)}, 413, id="too-large"),
 ]
 
@@ -268,7 +271,8 @@ GUARDED: list[Any] = [
 def test_the_guard(method: str, headers: dict[str, str], status: int, client: TestClient) -> None:
     """What a browser must not be talked into."""
     path = "/healthcheck" if method == "GET" else "/v1/session/query"
-    assert client.request(method, path, headers=headers).status_code == status
+    body = {"json": {}} if method == "POST" else {}
+    assert client.request(method, path, headers=headers, **body).status_code == status
 
 
 def test_a_body_without_a_length_is_bounded_too(client: TestClient) -> None:

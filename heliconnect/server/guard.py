@@ -39,10 +39,12 @@ class Guard:
         await self._app(scope, self._bounded(receive), send)
 
     def _problem(self, method: str, headers: dict[bytes, str]) -> tuple[int, str] | None:
-        host = headers.get(b"host", "").lower()
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        name = _name(headers.get(b"host", ""))
         if name not in self._hosts:
             return 403, f"this server is not called {name[:100]!r}: use http://127.0.0.1"
+        origin = headers.get(b"origin", "")
+        if origin and method not in {"GET", "HEAD"} and _name(origin.partition("://")[2]) not in self._hosts:
+            return 403, "another site may not use this server"
         if headers.get(b"sec-fetch-site") in _FOREIGN:
             is_link = method in {"GET", "HEAD"} and headers.get(b"sec-fetch-mode") == "navigate"
             if not is_link:
@@ -66,6 +68,12 @@ class Guard:
             return message
 
         return bounded
+
+
+def _name(authority: str) -> str:
+    """A host name without its port, in lower case."""
+    host = authority.lower()
+    return host if host.endswith("]") else host.rpartition(":")[0] or host
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:
