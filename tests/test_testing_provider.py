@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import time
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import anthropic
 import httpx
+import httpx2
 import openai
 import pytest
 from google import genai
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 from heliconnect.testing import Provider, Reply
 
 MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
+ECHO = "Here is my answer to: Why is the sky blue?"
 
 
 @pytest.fixture(scope="module")
@@ -167,25 +173,183 @@ def test_gzip_is_transparent_to_the_sdk(client: openai.OpenAI, provider: Provide
     assert "".join(part.choices[0].delta.content or "" for part in parts) == whole
 
 
-def test_a_reader_who_leaves_is_noticed(provider: Provider) -> None:
-    """The provider sees within a moment that the answer's reader is gone."""
-    provider.script(Reply(chunk_delay_ms=2000))
-    body = {"model": "m", "messages": MESSAGES, "stream": True}
-    with httpx.stream("POST", f"{provider.url}/v1/chat/completions", json=body) as answer:
-        next(answer.iter_raw())
-    left_at = time.monotonic()
-    while provider.disconnected_at is None and time.monotonic() - left_at < 2:
-        time.sleep(0.005)
-    assert provider.disconnects == 1
+async def test_openai_async_stream(provider: Provider) -> None:
+    """The asynchronous OpenAI SDK reads the same stream."""
+    async with openai.AsyncOpenAI(base_url=f"{provider.url}/v1", api_key="k", max_retries=0) as client:
+        stream = await client.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+    assert text == ECHO
 
 
-def test_unknown_paths_and_raw_headers(provider: Provider) -> None:
-    """An unknown path is a 404 in OpenAI's shape; header bytes are shown as they came."""
-    answer = httpx.post(
-        f"{provider.url}/nowhere", headers=[("X-A", "1"), ("X-A", "2"), (b"X-U", "é".encode())], json={}
-    )
-    assert answer.status_code == 404
-    assert answer.json()["error"]["message"] == "no such endpoint: /nowhere"
-    got = provider.requests[0]
-    assert [value for name, value in got.raw_headers if name == b"X-A"] == [b"1", b"2"]
-    assert got.headers["x-u"] == "é"
+async def test_anthropic_async_stream(provider: Provider) -> None:
+    """The asynchronous Anthropic SDK reads the same stream, with all counts in its end."""
+    ask_for = {"model": "claude-sonnet-4-6", "max_tokens": 9, "messages": MESSAGES}
+    async with (
+        anthropic.AsyncAnthropic(base_url=provider.url, api_key="k", max_retries=0) as client,
+        client.messages.stream(**ask_for) as stream,
+    ):
+        final = await stream.get_final_message()
+    assert final.content[0].text == ECHO
+    assert (final.usage.input_tokens, final.usage.output_tokens) == (8, 10)
+
+
+def test_langchain_chat_and_embeddings(provider: Provider) -> None:
+    """ChatOpenAI invokes and streams; OpenAIEmbeddings gets one vector for each text."""
+    with httpx2.Client() as http:
+        wiring = {"base_url": f"{provider.url}/v1", "api_key": "k", "http_client": http}
+        model = ChatOpenAI(model="gpt-4o", **wiring)
+        whole = model.invoke("Why is the sky blue?")
+        assert (whole.content, whole.usage_metadata["total_tokens"]) == (ECHO, 18)
+        assert "".join(str(chunk.content) for chunk in model.stream("Why is the sky blue?")) == ECHO
+        vectors = OpenAIEmbeddings(check_embedding_ctx_length=False, **wiring).embed_documents(["a", "b"])
+    assert [len(vector) for vector in vectors] == [8, 8]
+    assert vectors[0] != vectors[1]
+
+
+LITELLM = """
+import sys, litellm
+ask = {"model": "openai/gpt-4o", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+ask |= {"api_base": sys.argv[1], "api_key": "k"}
+whole = litellm.completion(**ask)
+chunks = litellm.completion(**ask, stream=True)
+print(whole.choices[0].message.content, whole.usage.total_tokens)
+print("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices))
+"""
+
+
+def test_litellm_whole_and_streamed(provider: Provider) -> None:
+    """LiteLLM reads both forms; in a process of its own, for it leaves an event loop and sockets open."""
+    environ = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    command = [sys.executable, "-c", LITELLM, f"{provider.url}/v1"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == [f"{ECHO} 18", ECHO]
+
+
+def test_gemini_embeddings(provider: Provider) -> None:
+    """google-genai gets one vector for each text, as long as it asked for."""
+    client = genai.Client(api_key="k", http_options={"base_url": provider.url})
+    config = {"output_dimensionality": 3}
+    answer = client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"], config=config)
+    client.close()
+    assert [len(one.values) for one in answer.embeddings] == [3, 3]
+
+
+def test_gemini_stream_without_sse_is_one_growing_array(provider: Provider) -> None:
+    """Without alt=sse the stream is a JSON array, an element at a time."""
+    url = f"{provider.url}/v1beta/models/gemini-2.5-flash:streamGenerateContent"
+    answer = httpx.post(url, json={"contents": [{"role": "user", "parts": [{"text": "Why?"}]}]})
+    texts = [part["candidates"][0]["content"]["parts"][0]["text"] for part in answer.json()]
+    assert answer.headers["content-type"] == "application/json"
+    assert "".join(texts) == "Here is my answer to: Why?"
+    assert len(texts) > 1
+
+
+def test_legacy_completions(client: openai.OpenAI) -> None:
+    """The old endpoint gives its text whole and streamed."""
+    whole = client.completions.create(model="davinci-002", prompt="Why?").choices[0].text
+    parts = client.completions.create(model="davinci-002", prompt="Why?", stream=True)
+    assert whole == "".join(part.choices[0].text for part in parts) == "Here is my answer to: Why?"
+
+
+AWKWARD = {"text": 'it\'s "so"', "deep": {"on": True, "none": None}, "größe": 1.5}
+
+
+def test_tool_arguments_survive_every_stream(
+    client: openai.OpenAI, claude: anthropic.Anthropic, provider: Provider
+) -> None:
+    """Quotes, booleans and null in arguments come out of each stream as they were scripted."""
+    provider.always(Reply(tool_calls=(("search", AWKWARD), ("stop", {}))))
+    with client.chat.completions.stream(model="m", messages=MESSAGES) as chat:
+        calls = chat.get_final_completion().choices[0].message.tool_calls
+    assert [(call.function.name, json.loads(call.function.arguments)) for call in calls] == [
+        ("search", AWKWARD),
+        ("stop", {}),
+    ]
+    with client.responses.stream(model="m", input="x") as responses:
+        snapshots = [event.snapshot for event in responses if event.type == "response.function_call_arguments.delta"]
+    assert json.loads(snapshots[-2]) == AWKWARD
+    with claude.messages.stream(model="m", max_tokens=9, messages=MESSAGES) as messages:
+        assert [block.input for block in messages.get_final_message().content] == [AWKWARD, {}]
+
+
+def test_reasoning_in_responses_is_streamed_and_counted(client: openai.OpenAI, provider: Provider) -> None:
+    """The summary comes in deltas before the text; its tokens are part of the output's."""
+    provider.always(Reply(text="Scattering.", reasoning="short waves win"))
+    events = list(client.responses.create(model="m", input="x", stream=True))
+    thought = "".join(event.delta for event in events if event.type == "response.reasoning_summary_text.delta")
+    usage = events[-1].response.usage
+    assert thought == "short waves win"
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert (usage.output_tokens, usage.output_tokens_details.reasoning_tokens) == (4, 3)
+
+
+def test_embeddings_of_token_ids(client: openai.OpenAI) -> None:
+    """A list of ids is one input, a list of lists many; each id is a token."""
+    one = client.embeddings.create(model="m", input=[1, 2, 3], dimensions=4)
+    many = client.embeddings.create(model="m", input=[[1, 2], [3]], dimensions=4)
+    assert ([len(row.embedding) for row in one.data], one.usage.prompt_tokens) == ([4], 6)
+    assert ([len(row.embedding) for row in many.data], many.usage.prompt_tokens) == ([4, 4], 6)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        pytest.param(401, "authentication_error", id="key"),
+        pytest.param(404, "not_found_error", id="model"),
+        pytest.param(429, "rate_limit_error", id="rate-limit"),
+        pytest.param(529, "overloaded_error", id="overloaded"),
+    ],
+)
+def test_anthropic_errors(claude: anthropic.Anthropic, provider: Provider, status: int, kind: str) -> None:
+    """Anthropic's errors name their kind in Anthropic's words."""
+    provider.script(Reply(status=status, text="no"))
+    with pytest.raises(anthropic.APIStatusError) as raised:
+        claude.messages.create(model="m", max_tokens=9, messages=MESSAGES)
+    assert raised.value.status_code == status
+    assert raised.value.body["error"] == {"type": kind, "message": "no"}
+
+
+def test_gemini_errors(provider: Provider) -> None:
+    """Google's errors carry code, message and status."""
+    provider.script(Reply(status=429, text="slow down"))
+    client = genai.Client(api_key="k", http_options={"base_url": provider.url})
+    with pytest.raises(genai.errors.ClientError) as raised:
+        client.models.generate_content(model="gemini-2.5-flash", contents="Why?")
+    client.close()
+    assert (raised.value.code, raised.value.status, raised.value.message) == (429, "RESOURCE_EXHAUSTED", "slow down")
+
+
+def test_gemini_thoughts_and_calls(provider: Provider) -> None:
+    """Thoughts are marked and counted apart, cached tokens named; a function call comes in one part."""
+    provider.script(Reply(text="Scattering.", reasoning="short waves", usage={"cached": 2}))
+    provider.script(Reply(tool_calls=(("search", AWKWARD),)))
+    client = genai.Client(api_key="k", http_options={"base_url": provider.url})
+    ask = {"model": "gemini-2.5-flash", "contents": "Why?"}
+    parts = list(client.models.generate_content_stream(**ask))
+    calls = [call for part in client.models.generate_content_stream(**ask) for call in part.function_calls or ()]
+    client.close()
+    pieces = [piece for part in parts for piece in part.candidates[0].content.parts]
+    usage = parts[-1].usage_metadata
+    assert [(piece.text, bool(piece.thought)) for piece in pieces] == [
+        ("short ", True),
+        ("waves", True),
+        ("Scattering.", False),
+    ]
+    assert (usage.thoughts_token_count, usage.candidates_token_count, usage.cached_content_token_count) == (2, 1, 2)
+    assert [(call.name, call.args) for call in calls] == [("search", AWKWARD)]
+
+
+def test_a_single_gemini_embedding(provider: Provider) -> None:
+    """embedContent gives one vector."""
+    content = {"content": {"parts": [{"text": "a"}]}}
+    answer = httpx.post(f"{provider.url}/v1beta/models/gemini-embedding-001:embedContent", json=content)
+    assert len(answer.json()["embedding"]["values"]) == 8
+
+
+def test_legacy_stream_has_usage_only_when_asked(client: openai.OpenAI) -> None:
+    """As in chat, the last chunk holds it and no choices."""
+    ask = {"model": "davinci-002", "prompt": "Why?", "stream": True}
+    plain = list(client.completions.create(**ask))
+    asked = list(client.completions.create(**ask, stream_options={"include_usage": True}))
+    assert [part.usage for part in plain] == [None] * len(plain)
+    assert (asked[-1].choices, asked[-1].usage.total_tokens) == ([], 10)

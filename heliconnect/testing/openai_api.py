@@ -1,4 +1,6 @@
-"""The scripted provider's OpenAI: Chat Completions, Responses, legacy completions, embeddings, models.
+"""The scripted provider's OpenAI: Chat Completions, legacy completions, embeddings, models.
+
+The Responses API has a module of its own, responses_api.py.
 
 Source: https://platform.openai.com/docs/api-reference
 """
@@ -12,9 +14,19 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from heliconnect.testing.replies import Answer, Json
+from heliconnect.testing.replies import Answer, Json, pieces_of
 
-__all__ = ["chat", "chat_events", "completion", "completion_events", "embeddings", "error", "models", "responses"]
+__all__ = [
+    "chat",
+    "chat_events",
+    "completion",
+    "completion_events",
+    "embeddings",
+    "error",
+    "models",
+    "sse",
+    "vector_of",
+]
 
 CREATED = 1_767_225_600  # 2026-01-01: fixed, so that the same request gets the same bytes
 
@@ -31,17 +43,29 @@ def _usage(answer: Answer) -> Json:
         "completion_tokens": answer.output_tokens,
         "total_tokens": answer.input_tokens + answer.output_tokens,
         "prompt_tokens_details": {"cached_tokens": answer.cached_tokens, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": answer.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 
-def _tool_calls(answer: Answer, *, indexed: bool = False) -> list[Json]:
+def _tool_calls(answer: Answer) -> list[Json]:
     return [
-        ({"index": n} if indexed else {})
-        | {"id": f"call_{answer.number}_{n}", "type": "function"}
+        {"id": f"call_{answer.number}_{n}", "type": "function"}
         | {"function": {"name": name, "arguments": json.dumps(arguments)}}
         for n, (name, arguments) in enumerate(answer.tool_calls)
     ]
+
+
+def _tool_call_deltas(answer: Answer) -> Iterator[Json]:
+    """Each call with its name and no arguments yet, then the arguments in pieces."""
+    for index, call in enumerate(_tool_calls(answer)):
+        yield {"tool_calls": [{"index": index, **call, "function": {**call["function"], "arguments": ""}}]}
+        for piece in pieces_of(call["function"]["arguments"]):
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
 def _chat_head(answer: Answer, kind: str) -> Json:
@@ -68,11 +92,11 @@ def chat_events(answer: Answer, request: Json) -> Iterator[bytes]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return sse({**head, "choices": [choice], **({"usage": None} if with_usage else {})})
 
-    yield chunk({"role": "assistant", "content": "", "refusal": None})
+    yield chunk({"role": "assistant", "content": None if answer.tool_calls else "", "refusal": None})
     for piece in answer.pieces:
         yield chunk({"content": piece})
-    for call in _tool_calls(answer, indexed=True):
-        yield chunk({"tool_calls": [call]})
+    for delta in _tool_call_deltas(answer):
+        yield chunk(delta)
     yield chunk({}, "tool_calls" if answer.tool_calls else "stop")
     if with_usage:
         yield sse({**head, "choices": [], "usage": _usage(answer)})
@@ -97,94 +121,26 @@ def completion_events(answer: Answer, request: Json) -> Iterator[bytes]:
     yield sse("[DONE]")
 
 
-def _response_output(answer: Answer) -> list[Json]:
-    items: list[Json] = []
-    if answer.reasoning:
-        summary = [{"type": "summary_text", "text": answer.reasoning}]
-        items.append({"id": f"rs_{answer.number}", "type": "reasoning", "summary": summary})
-    for n, (name, arguments) in enumerate(answer.tool_calls):
-        items.append(
-            {"id": f"fc_{answer.number}_{n}", "type": "function_call", "call_id": f"call_{answer.number}_{n}"}
-            | {"name": name, "arguments": json.dumps(arguments), "status": "completed"}
-        )
-    if answer.text:
-        content = [{"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}]
-        items.append(
-            {"id": f"msg_{answer.number}", "type": "message", "role": "assistant", "status": "completed"}
-            | {"content": content}
-        )
-    return items
-
-
-def responses(answer: Answer, status: str = "completed") -> Json:
-    """A response of the Responses API; while it is in progress without output and usage."""
-    is_done = status == "completed"
-    usage = {
-        "input_tokens": answer.input_tokens,
-        "input_tokens_details": {"cached_tokens": answer.cached_tokens},
-        "output_tokens": answer.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
-        "total_tokens": answer.input_tokens + answer.output_tokens,
-    }
-    return {
-        "id": f"resp_{answer.number}",
-        "object": "response",
-        "created_at": CREATED,
-        "status": status,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": None,
-        "metadata": {},
-        "model": answer.model,
-        "output": _response_output(answer) if is_done else [],
-        "parallel_tool_calls": True,
-        "temperature": 1.0,
-        "tool_choice": "auto",
-        "tools": [],
-        "top_p": 1.0,
-        "usage": usage if is_done else None,
-    }
-
-
-def responses_events(answer: Answer) -> Iterator[bytes]:
-    """A response as a stream of typed, numbered events."""
-    for number, event in enumerate(_response_steps(answer)):
-        yield sse({**event, "sequence_number": number}, event["type"])
-
-
-def _response_steps(answer: Answer) -> Iterator[Json]:
-    yield {"type": "response.created", "response": responses(answer, "in_progress")}
-    yield {"type": "response.in_progress", "response": responses(answer, "in_progress")}
-    for index, item in enumerate(_response_output(answer)):
-        begun = {**item, "status": "in_progress"} | ({"content": []} if "content" in item else {})
-        yield {"type": "response.output_item.added", "output_index": index, "item": begun}
-        place = {"item_id": item["id"], "output_index": index}
-        if item["type"] == "function_call":
-            yield {"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]}
-            yield {"type": "response.function_call_arguments.done", **place, "arguments": item["arguments"]}
-        elif item["type"] == "message":
-            part = item["content"][0]
-            here = {**place, "content_index": 0}
-            yield {"type": "response.content_part.added", **here, "part": {**part, "text": ""}}
-            for piece in answer.pieces:
-                yield {"type": "response.output_text.delta", **here, "delta": piece, "logprobs": []}
-            yield {"type": "response.output_text.done", **here, "text": answer.text, "logprobs": []}
-            yield {"type": "response.content_part.done", **here, "part": part}
-        yield {"type": "response.output_item.done", "output_index": index, "item": item}
-    yield {"type": "response.completed", "response": responses(answer)}
+def vector_of(value: object, size: int | None) -> list[float]:
+    """Numbers from 0 to 1 that stand for `value`, the same ones each time: `size` of them, or eight."""
+    size = size or 8
+    digest = hashlib.shake_256(str(value).encode()).digest(size)
+    return [byte / 255 for byte in digest]
 
 
 def embeddings(answer: Answer, request: Json) -> Json:
-    """One vector of eight numbers for each input, as floats or, where asked for, base64."""
-    inputs = request.get("input")
-    inputs = inputs if isinstance(inputs, list) else [inputs]
+    """One vector for each input, as floats or, where asked for, base64; of eight numbers, or as `dimensions` says.
+
+    An input is a text or a list of token ids; a list of such is many.
+    """
+    given = request.get("input")
+    is_many = isinstance(given, list) and not all(isinstance(item, int) for item in given)
     data = []
-    for index, text in enumerate(inputs):
-        digest = hashlib.sha256(str(text).encode()).digest()[:8]
-        floats = [byte / 255 for byte in digest]
-        packed = base64.b64encode(struct.pack("<8f", *floats)).decode()
-        vector = packed if request.get("encoding_format") == "base64" else floats
-        data.append({"object": "embedding", "index": index, "embedding": vector})
+    for index, item in enumerate(given if is_many and isinstance(given, list) else [given]):
+        floats = vector_of(item, request.get("dimensions"))
+        packed = base64.b64encode(struct.pack(f"<{len(floats)}f", *floats)).decode()
+        embedding = packed if request.get("encoding_format") == "base64" else floats
+        data.append({"object": "embedding", "index": index, "embedding": embedding})
     usage = {"prompt_tokens": answer.input_tokens, "total_tokens": answer.input_tokens}
     return {"object": "list", "data": data, "model": answer.model, "usage": usage}
 
@@ -200,7 +156,12 @@ def models() -> Json:
 
 def error(status: int, message: str) -> Json:
     """An error in OpenAI's shape."""
-    kind = {401: "invalid_request_error", 429: "rate_limit_error"}.get(
-        status, "server_error" if status >= 500 else "invalid_request_error"
-    )
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    kind, code = _ERRORS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+# Source: https://platform.openai.com/docs/guides/error-codes
+_ERRORS: dict[int, tuple[str, str | None]] = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+}

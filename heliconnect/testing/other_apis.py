@@ -5,11 +5,11 @@ Sources: https://docs.anthropic.com/en/api/messages, https://ai.google.dev/api/g
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Iterator
 
-from heliconnect.testing.openai_api import sse
-from heliconnect.testing.replies import Answer, Json
+from heliconnect.testing.openai_api import sse, vector_of
+from heliconnect.testing.replies import Answer, Json, pieces_of
 
 __all__ = [
     "anthropic_error",
@@ -27,7 +27,12 @@ def _anthropic_usage(answer: Answer) -> Json:
         "input_tokens": answer.input_tokens,
         "cache_creation_input_tokens": answer.cache_write_tokens,
         "cache_read_input_tokens": answer.cached_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": answer.cache_write_tokens,
+            "ephemeral_1h_input_tokens": 0,
+        },
         "output_tokens": answer.output_tokens,
+        "service_tier": "standard",
     }
 
 
@@ -64,45 +69,58 @@ def message_events(answer: Answer) -> Iterator[bytes]:
     start = {**whole, "content": [], "stop_reason": None, "usage": {**whole["usage"], "output_tokens": 1}}
     yield sse({"type": "message_start", "message": start}, "message_start")
     for index, block in enumerate(whole["content"]):
-        for name, data in _block_steps(answer, block):
+        for name, data in _block_steps(block):
             yield sse({"type": name, "index": index, **data}, name)
-        if index == 0:
-            yield sse({"type": "ping"}, "ping")
+            if index == 0 and name == "content_block_start":
+                yield sse({"type": "ping"}, "ping")
     delta = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
-    usage = {"output_tokens": answer.output_tokens}
+    counts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+    usage = {name: whole["usage"][name] for name in counts}
     yield sse({"type": "message_delta", "delta": delta, "usage": usage}, "message_delta")
     yield sse({"type": "message_stop"}, "message_stop")
 
 
-def _block_steps(answer: Answer, block: Json) -> Iterator[tuple[str, Json]]:
+def _block_steps(block: Json) -> Iterator[tuple[str, Json]]:
     delta = "content_block_delta"
     match block["type"]:
         case "text":
             yield "content_block_start", {"content_block": {"type": "text", "text": ""}}
-            for piece in answer.pieces:
+            for piece in pieces_of(block["text"]):
                 yield delta, {"delta": {"type": "text_delta", "text": piece}}
         case "thinking":
             yield "content_block_start", {"content_block": {"type": "thinking", "thinking": "", "signature": ""}}
-            yield delta, {"delta": {"type": "thinking_delta", "thinking": block["thinking"]}}
+            for piece in pieces_of(block["thinking"]):
+                yield delta, {"delta": {"type": "thinking_delta", "thinking": piece}}
             yield delta, {"delta": {"type": "signature_delta", "signature": block["signature"]}}
         case _:
             yield "content_block_start", {"content_block": {**block, "input": {}}}
-            arguments = str(block["input"]).replace("'", '"')
-            yield delta, {"delta": {"type": "input_json_delta", "partial_json": arguments}}
+            for piece in ("", *pieces_of(json.dumps(block["input"]))):
+                yield delta, {"delta": {"type": "input_json_delta", "partial_json": piece}}
     yield "content_block_stop", {}
 
 
 def anthropic_error(status: int, text: str) -> Json:
     """An error in Anthropic's shape."""
-    kinds = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
-    kind = kinds.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": text}}
+    kind = _ANTHROPIC_ERRORS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_scripted"}
+
+
+# Source: https://docs.anthropic.com/en/api/errors
+_ANTHROPIC_ERRORS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 
 
 def _gemini_usage(answer: Answer) -> Json:
     visible = answer.output_tokens - answer.reasoning_tokens
-    usage = {
+    usage: Json = {
         "promptTokenCount": answer.input_tokens,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": answer.input_tokens}],
         "candidatesTokenCount": visible,
         "totalTokenCount": answer.input_tokens + answer.output_tokens,
     }
@@ -133,7 +151,9 @@ def gemini_parts(answer: Answer) -> list[Json]:
     """A Gemini answer as the objects of a stream; the last one holds the whole usage."""
     if answer.tool_calls or not answer.pieces:
         return [gemini(answer)]
-    parts = [_candidate(answer, [{"text": piece}], is_last=False) for piece in answer.pieces]
+    thoughts: list[Json] = [{"text": piece, "thought": True} for piece in pieces_of(answer.reasoning or "")]
+    text: list[Json] = [{"text": piece} for piece in answer.pieces]
+    parts = [_candidate(answer, [part], is_last=False) for part in (*thoughts, *text)]
     parts[-1]["candidates"][0]["finishReason"] = "STOP"
     partial = {"promptTokenCount": answer.input_tokens, "totalTokenCount": answer.input_tokens}
     return [{**part, "usageMetadata": partial} for part in parts[:-1]] + [
@@ -141,20 +161,30 @@ def gemini_parts(answer: Answer) -> list[Json]:
     ]
 
 
-def gemini_embeddings(request: Json) -> Json:
-    """One vector, or with `requests` one for each."""
+def gemini_embeddings(answer: Answer, request: Json) -> Json:
+    """One vector, or with `requests` one for each; of eight numbers, or as `outputDimensionality` says."""
 
-    def vector(text: object) -> Json:
-        return {"values": [byte / 255 for byte in hashlib.sha256(str(text).encode()).digest()[:8]]}
+    def vector(one: Json) -> Json:
+        return {"values": vector_of(one.get("content"), one.get("outputDimensionality"))}
 
+    usage = {"usageMetadata": {"promptTokenCount": answer.input_tokens}}
     if "requests" in request:
-        return {"embeddings": [vector(one.get("content")) for one in request["requests"]]}
-    return {"embedding": vector(request.get("content"))}
+        return {"embeddings": [vector(one) for one in request["requests"]], **usage}
+    return {"embedding": vector(request), **usage}
 
 
 def gemini_error(status: int, text: str) -> Json:
     """An error in Google's shape."""
-    kind = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}.get(
-        status, "INTERNAL"
-    )
+    kind = _GEMINI_ERRORS.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
     return {"error": {"code": status, "message": text, "status": kind}}
+
+
+# Source: https://ai.google.dev/gemini-api/docs/troubleshooting
+_GEMINI_ERRORS = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
