@@ -62,17 +62,11 @@ class HeliconeLogger(CustomLogger):
         """
         try:
             additional = kwargs.get("additional_args") or {}
-            body = additional.get("complete_input_dict")
-            targets = [additional.get("headers")]
+            body, headers = additional.get("complete_input_dict"), additional.get("headers")
             if isinstance(body, MutableMapping) and _is_sdk_call(kwargs):
-                if not isinstance(body.get("extra_headers"), MutableMapping):
-                    body["extra_headers"] = dict(body.get("extra_headers") or {})
-                targets.append(body["extra_headers"])
-            context = None
-            for headers in targets:
-                if isinstance(headers, MutableMapping) and not _has_reference(headers) and not get_settings().disabled:
-                    context = context or leave(_context(kwargs))
-                    headers[CONTEXT_REF] = context
+                headers = body["extra_headers"] = dict(body.get("extra_headers") or {})  # not the caller's own
+            if isinstance(headers, MutableMapping) and not _has_reference(headers) and not get_settings().disabled:
+                headers[CONTEXT_REF] = leave(_context(kwargs))
         except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
             self._report(error)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import anthropic
 import httpx
-import httpx2
 import openai
 import pytest
 from google import genai
@@ -80,7 +79,7 @@ def test_connecting_one_model_leaves_its_neighbours_alone(provider: Provider, ga
     gc.collect()
     two.invoke("still there")
     assert len(provider.requests) == 2
-    with httpx2.Client() as shared:
+    with openai.DefaultHttpxClient() as shared:
         first, second = (
             openai.OpenAI(base_url=f"{provider.url}/v1", api_key="k", http_client=shared) for _ in range(2)
         )
