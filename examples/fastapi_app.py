@@ -33,6 +33,10 @@ story = ChatPromptTemplate.from_template("Tell a story about {city}.") | ChatOpe
 agent = ChatOpenAI(model="gpt-4o")
 
 
+def ask(text: str) -> dict:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
 async def book(trip: dict) -> dict:
     return trip | {"hotel": (await agent.ainvoke(f"Pick a hotel in {trip['city']}.")).text}
 
@@ -49,8 +53,7 @@ async def trips(city: str) -> dict:
     with hc.step("ideas"):
         ideas = await openai.responses.create(model="gpt-4.1-mini", input=f"Name three sights of {city}.")
     with hc.step("check"):
-        ask = [{"role": "user", "content": f"Is {city} safe?"}]
-        check = await claude.messages.create(model="claude-sonnet-4-6", max_tokens=200, messages=ask)
+        check = await claude.messages.create(model="claude-sonnet-4-6", max_tokens=200, **ask(f"Is {city} safe?"))
     with hc.step("write"):
         day = await run_in_threadpool(outline.invoke, {"city": city}, observed)
         told = [chunk.text async for chunk in story.astream({"city": city}, observed)]
@@ -60,14 +63,12 @@ async def trips(city: str) -> dict:
 
 @app.post("/translations")
 async def translations(text: str) -> dict:
-    ask = lambda task: {"messages": [{"role": "user", "content": f"Translate ({task}) into Portuguese: {text}"}]}  # noqa: E731
     with hc.step("draft"):
-        draft = await run_in_threadpool(litellm.completion, model="openai/gpt-4o-mini", **ask("draft"))
+        draft = await run_in_threadpool(litellm.completion, model="openai/gpt-4o-mini", **ask(f"Translate: {text}"))
     with hc.step("review"):
-        review = await litellm.acompletion(model="anthropic/claude-haiku-4-5", **ask("review"))
+        review = await litellm.acompletion(model="anthropic/claude-haiku-4-5", **ask(f"Correct: {text}"))
     with hc.step("polish"):
-        chunks = await litellm.acompletion(
-            model="openai/gpt-4o", stream=True, stream_options={"include_usage": True}, **ask("polish")
-        )
-        polish = "".join([c.choices[0].delta.content or "" async for c in chunks if c.choices])
+        options = {"stream": True, "stream_options": {"include_usage": True}}
+        parts = await litellm.acompletion(model="openai/gpt-4o", **ask(f"Polish: {text}"), **options)
+        polish = "".join([part.choices[0].delta.content or "" async for part in parts if part.choices])
     return {"draft": draft.choices[0].message.content, "review": review.choices[0].message.content, "polish": polish}

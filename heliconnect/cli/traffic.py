@@ -39,9 +39,9 @@ WAYS = (
     Way("langchain astream", "Tell a story", "/write"),
     Way("langgraph", "Pick a hotel", "/booking/book"),
     Way("langgraph, next node", "Price a weekend", "/booking/price"),
-    Way("litellm", "Translate (draft)", "/draft"),
-    Way("litellm async", "Translate (review)", "/review"),
-    Way("litellm stream", "Translate (polish)", "/polish"),
+    Way("litellm", "Translate: ", "/draft"),
+    Way("litellm async", "Correct: ", "/review"),
+    Way("litellm stream", "Polish: ", "/polish"),
 )
 
 
