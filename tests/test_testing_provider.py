@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import anthropic
 import httpx
-import httpx2
 import openai
 import pytest
 from google import genai
@@ -195,7 +194,7 @@ async def test_anthropic_async_stream(provider: Provider) -> None:
 
 def test_langchain_chat_and_embeddings(provider: Provider) -> None:
     """ChatOpenAI invokes and streams; OpenAIEmbeddings gets one vector for each text."""
-    with httpx2.Client() as http:
+    with openai.DefaultHttpxClient() as http:
         wiring = {"base_url": f"{provider.url}/v1", "api_key": "k", "http_client": http}
         model = ChatOpenAI(model="gpt-4o", **wiring)
         whole = model.invoke("Why is the sky blue?")
