@@ -79,6 +79,7 @@ def prepare(
     if dropped:
         _log.warning("%d context value(s) have no header form and were left out of an LLM call", dropped)
     request_id = explicit.get(REQUEST_ID.lower(), b"").decode("latin-1") or str(new_id())
+    explicit.pop(REQUEST_ID.lower(), None)  # an empty one names nothing
     gateway = (origin_of(found.url) or ("", ""))[0]
     offered = [*carried, *found.headers, (REQUEST_ID, request_id)]
     if settings.api_key is not None:

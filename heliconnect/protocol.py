@@ -240,5 +240,6 @@ def redact_url(url: str) -> str:
 def key_hash(authorization: str) -> str | None:
     """Helicone's form of a key at rest: the SHA-256, in hex, of "Bearer <key>"; None for an empty value."""
     key = authorization.strip()
-    key = key[7:].strip() if key[:7].lower() == "bearer " else key
+    scheme, _, rest = key.partition(" ")
+    key = rest.strip() if scheme.lower() == "bearer" else key
     return hashlib.sha256(f"Bearer {key}".encode()).hexdigest() if key else None

@@ -126,3 +126,12 @@ def test_headers_for_calls_that_are_made_by_hand() -> None:
         assert made["Helicone-Auth"] == "Bearer sk-helicone-x"
         assert uuid.UUID(made["Helicone-Request-Id"]).version == 4
         assert "Helicone-Auth" not in hc.headers(Settings(base_url="http://gw:1"))
+
+
+def test_an_empty_request_id_counts_as_none() -> None:
+    """A call that names no id by its own header gets one, so that it can be found."""
+    made = prepare("POST", "https://api.openai.com/v1/x", [(b"Helicone-Request-Id", b"")], CallContext(), Settings())
+    assert made is not None
+    lines = [value for name, value in made.set_headers if name.lower() == "helicone-request-id"]
+    assert lines == [made.request_id]
+    assert made.request_id

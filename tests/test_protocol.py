@@ -181,3 +181,8 @@ def test_a_helicone_key_is_kept_as_helicones_hash() -> None:
     assert key_hash("Bearer sk-helicone-aizk36y-5yue2my-qmy5tza-n7x3aqa") == expected
     assert key_hash("sk-helicone-aizk36y-5yue2my-qmy5tza-n7x3aqa") == expected
     assert key_hash("") is None
+
+
+def test_a_scheme_without_a_key_has_no_hash() -> None:
+    """ "Bearer " alone is no key, and is not stored as the hash of one."""
+    assert key_hash("Bearer ") is None
