@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+import heliconnect as hc
 from heliconnect import settings as settings_module
 from heliconnect.callcontext import CallContext, use
 from heliconnect.failover import Breaker
@@ -35,7 +36,8 @@ def clean_process() -> Iterator[None]:
     settings_module._current = None
     with use(CallContext()):
         yield
-    switch.mode, switch.breaker = Mode.OFF, Breaker()
+    hc.uninstall()
+    switch.breaker = Breaker()
     settings_module._current = None
 
 

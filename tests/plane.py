@@ -130,7 +130,10 @@ class RawUpstream:
                 lines = head.lower().split(b"\r\n")
                 length = sum(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:"))
                 while len(buffer) < length:
-                    buffer += raw.recv(65536)
+                    piece = raw.recv(65536)
+                    if not piece:
+                        return
+                    buffer += piece
                 self.received[-1] = head + b"\r\n\r\n" + buffer[:length]
                 buffer = buffer[length:]
                 self._answer(raw, head)

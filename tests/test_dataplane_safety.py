@@ -92,6 +92,16 @@ def test_limits_and_slow_clients(tmp_path: Path) -> None:
         assert plane.exchange(GET).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_body_that_stops_ends_the_call_whatever_connection_it_went_on(tmp_path: Path) -> None:
+    """Within the time that bodies have, on a new connection to the provider as on a kept one."""
+    short = b"POST /oai/x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+    with RawUpstream(OK) as upstream, a_plane(tmp_path, upstreams={"openai": upstream.url}, body_timeout=0.5) as plane:
+        assert plane.exchange(short).startswith(b"HTTP/1.1 408 ")
+        assert plane.exchange(short + b"abc").startswith(b"HTTP/1.1 408 ")
+        assert plane.exchange(short, b"abc", pause_s=0.1).startswith(b"HTTP/1.1 408 ")
+        assert {one.end for one in plane.captures(3)} == {End.TIMEOUT}
+
+
 def test_too_many_connections_are_turned_away(tmp_path: Path) -> None:
     """Beyond the bound a connection is closed; those inside are served."""
     with RawUpstream(OK) as upstream, a_plane(tmp_path, upstreams={"openai": upstream.url}, max_connections=2) as plane:

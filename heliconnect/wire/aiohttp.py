@@ -1,35 +1,35 @@
 """The shell around aiohttp: what is sent through a `ClientSession` may be routed.
 
-google-genai's and LiteLLM's asynchronous calls end here. `ClientSession._request` is the one place that sees sessions
-made before the patch; the last it does is read the answer's head.
+google-genai's and LiteLLM's asynchronous calls end here. The work is done by a client middleware, the one next to the
+connection: there a request is built, nothing of it is sent, and redirects, retries and the checking of the answer's
+status all happen above, with the provider's URL. `ClientSession._request` is wrapped only to put it in its place.
 """
 
 from __future__ import annotations
 
 import contextlib
+import weakref
 from typing import Any
 
-from heliconnect.callcontext import current, note_request
 from heliconnect.errors import MissingExtraError
-from heliconnect.failover import Verdict, judge
-from heliconnect.outgoing import Outgoing, prepare
-from heliconnect.protocol import PREFIX, UNSENT
-from heliconnect.settings import Settings
-from heliconnect.wire.sending import end_run
+from heliconnect.protocol import PREFIX
+from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
 from heliconnect.wire.switch import switch
 
 try:
     import aiohttp
+    from aiohttp.helpers import get_env_proxy_for_url
     from multidict import CIMultiDict
     from yarl import URL
 except ImportError as exc:
     raise MissingExtraError("heliconnect.wire.aiohttp", "aiohttp") from exc
 
-__all__ = ["is_client", "patch"]
+__all__ = ["is_client", "patch", "patch_client", "unpatch"]
 
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-Options = dict[str, Any]
+if not hasattr(aiohttp, "ClientMiddlewareType"):  # since 3.12
+    raise MissingExtraError("heliconnect.wire.aiohttp", "aiohttp")
+
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 
 
 def is_client(value: Any) -> bool:
@@ -38,112 +38,164 @@ def is_client(value: Any) -> bool:
 
 
 def patch() -> None:
-    """Wrap aiohttp's sessions, those that exist already too. Does nothing the second time."""
-    original = aiohttp.ClientSession._request
-    if getattr(original, "_heliconnect", False):
+    """Wrap all of aiohttp's sessions, those that exist already too. Does nothing the second time."""
+    original: Any = aiohttp.ClientSession._request
+    if hasattr(original, "_heliconnect"):
         return
 
     async def _request(self: aiohttp.ClientSession, method: str, str_or_url: Any, **options: Any) -> Any:
-        planned = _plan(self, method, str_or_url, options)
-        if planned is None:
-            return await original(self, method, str_or_url, **options)
-        outgoing, settings, url = planned
-        if not switch.breaker.allows(outgoing.gateway, settings.cooldown_ms):
-            return await original(self, method, str_or_url, **_direct(options))
-        note_request(outgoing.request_id)
+        return await original(self, method, str_or_url, **_with_routing(self, options))
+
+    _request._heliconnect = original  # type: ignore[attr-defined]  # marks the wrapper
+    aiohttp.ClientSession._request = _request  # type: ignore[method-assign]  # the wrapper takes what the original takes
+
+
+def unpatch() -> None:
+    """Undo `patch`, unless another tool has wrapped the sessions since."""
+    original = getattr(aiohttp.ClientSession._request, "_heliconnect", None)
+    if original is not None:
+        aiohttp.ClientSession._request = original  # type: ignore[method-assign]  # it was there before
+
+
+def patch_client(session: Any) -> None:
+    """Wrap this session alone."""
+    if "_request" in session.__dict__:
+        return
+    itself: Any = weakref.ref(session)
+
+    def _request(method: str, str_or_url: Any, **options: Any) -> Any:
+        session: Any = itself()
+        original: Any = type(session)._request
+        return original(session, method, str_or_url, **_with_routing(session, options))
+
+    object.__setattr__(session, "_request", _request)  # aiohttp's own __setattr__ warns of attributes it does not know
+
+
+def _with_routing(session: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What `_request` is called with: the routing behind the session's or the call's own middlewares."""
+    try:
+        given = options.get("middlewares")
+        middlewares = session._middlewares if given is None else given
+        if not switch.may_route(session) or any(isinstance(one, _Routing) for one in middlewares):
+            return options
+        timeout = _own_timeout(session, options)
+        has_proxy = options.get("proxy") is not None or getattr(session, "_default_proxy", None) is not None
+        routing = _Routing(session, timeout, has_proxy=has_proxy)
+    except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
+        switch.report(error)
+        return options
+    return {**options, "middlewares": (*middlewares, routing), "timeout": timeout}
+
+
+def _own_timeout(session: Any, options: dict[str, Any]) -> aiohttp.ClientTimeout:
+    """The call's timeout as an object of its own."""
+    given = options.get("timeout", session.timeout)
+    if not isinstance(given, aiohttp.ClientTimeout):
+        is_seconds = given is None or isinstance(given, int | float)
+        given = aiohttp.ClientTimeout(total=given) if is_seconds else session.timeout  # aiohttp's mark for: not given
+    return aiohttp.ClientTimeout(
+        total=given.total,
+        connect=given.connect,
+        sock_read=given.sock_read,
+        sock_connect=given.sock_connect,
+        ceil_threshold=given.ceil_threshold,
+    )
+
+
+class _Routing:
+    """A client middleware for one call: sends each of its requests to the gateway, or straight to its provider."""
+
+    def __init__(self, session: Any, timeout: aiohttp.ClientTimeout, *, has_proxy: bool) -> None:
+        self._session = session
+        self._timeout = timeout
+        self._has_proxy = has_proxy
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        attempt = self._planned(request)
+        if attempt is None:
+            return await handler(request)
         try:
-            response = await original(
-                self, method, URL(outgoing.url, encoded=True), **_routed(self, options, outgoing, settings)
-            )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            if not settings.failover:
-                raise
-            switch.breaker.failed(outgoing.gateway, type(error).__name__, settings.cooldown_ms)
-            return await original(self, method, str_or_url, **_direct(options))
+            if not attempt.may_begin():
+                return await _direct(request, handler)
+            began = request.loop.time()
+            try:
+                response = await self._routed(attempt, request, handler)
+            except _NOT_SENT as error:
+                waited = self._timeout.connect is not None and request.loop.time() - began >= self._timeout.connect
+                if waited or not attempt.may_go_direct(error):  # who waited for the pool waited long enough
+                    raise
+                return await _direct(request, handler)
+            if attempt.must_go_direct(response.headers, is_repeatable=_is_repeatable(request)):
+                response.close()
+                await request.close()
+                return await _direct(request, handler)
         except BaseException as error:
             if not isinstance(error, Exception):
                 end_run()
             raise
-        if _must_go_direct(response, options, outgoing, settings):
-            response.release()
-            return await original(self, method, str_or_url, **_direct(options))
-        _give_back(response, url, method, options)
-        location = response.headers.get("Location")
-        follows = options.get("allow_redirects", True) and method.upper() in _BODILESS
-        if follows and response.status in _REDIRECTS and location is not None:
-            response.release()
-            return await self._request(method, url.join(URL(location)), **options)
         return response
 
-    _request._heliconnect = True  # type: ignore[attr-defined]  # marks the wrapper
-    aiohttp.ClientSession._request = _request  # type: ignore[method-assign]  # the wrapper takes what the original takes
+    def _planned(self, request: aiohttp.ClientRequest) -> Attempt | None:
+        if isinstance(request.ssl, aiohttp.Fingerprint):
+            return None  # the provider's certificate is pinned: nobody else is to see this
+        raw = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in request.headers.items()]
+        return plan(self._session, request.method, str(request.url), raw)
+
+    async def _routed(
+        self, attempt: Attempt, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send to the gateway; afterwards the request, the response and its errors are the provider's again."""
+        before = (request.url, request.headers, request.server_hostname, request.proxy, request.proxy_auth)
+        connect = self._timeout.sock_connect
+        bound = attempt.connect_timeout_s
+        try:
+            request.url = URL(attempt.outgoing.url, encoded=True)
+            request.headers = _routed_headers(request.headers, attempt)
+            request.server_hostname = None
+            if self._session.trust_env and not self._has_proxy:
+                request.proxy, request.proxy_auth = _env_proxy(request.url)
+            self._bound_connect(bound if connect is None else min(bound, connect))
+            response = await handler(request)
+        except aiohttp.ClientResponseError as error:
+            request.url, request.headers = before[:2]
+            error.request_info = request.request_info
+            raise
+        finally:
+            request.url, request.headers, request.server_hostname, request.proxy, request.proxy_auth = before
+            self._bound_connect(connect)
+        with contextlib.suppress(AttributeError):
+            response._request_info = request.request_info
+        return response
+
+    def _bound_connect(self, seconds: float | None) -> None:
+        object.__setattr__(self._timeout, "sock_connect", seconds)  # frozen, but this one is ours alone
 
 
-def _plan(session: Any, method: str, str_or_url: Any, options: Options) -> tuple[Outgoing, Settings, URL] | None:
+async def _direct(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    for name in [name for name in request.headers if name.lower().startswith(PREFIX)]:
+        request.headers.popall(name, None)
+    with going_direct(str(request.url)):
+        return await handler(request)
+
+
+def _routed_headers(headers: CIMultiDict[str], attempt: Attempt) -> CIMultiDict[str]:
+    routed = CIMultiDict(headers)
+    for name in [name for name in routed if name.lower().startswith(PREFIX)]:
+        routed.popall(name, None)
+    for name, value in attempt.outgoing.set_headers:
+        routed[name] = value
+    return routed
+
+
+def _env_proxy(url: URL) -> tuple[URL | None, Any]:
     try:
-        raw = _raw_headers(session, options)
-        settings = switch.settings_for(session, raw)
-        if settings is None:
-            return None
-        url: URL = session._build_url(str_or_url)
-        outgoing = prepare(method, str(url), raw, current(), settings)
-    except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
-        switch.report(error)
-        return None
-    return None if outgoing is None else (outgoing, settings, url)
+        return get_env_proxy_for_url(url)
+    except LookupError:
+        return None, None
 
 
-def _raw_headers(session: Any, options: Options) -> list[tuple[bytes, bytes]]:
-    """The headers a request would carry, its own behind the session's: the last of a name counts."""
-    pairs = [*session.headers.items(), *_items(options.get("headers"))]
-    return [(str(name).encode(), str(value).encode("utf-8", "surrogateescape")) for name, value in pairs]
-
-
-def _items(headers: Any) -> Any:
-    if headers is None:
-        return ()
-    return headers.items() if hasattr(headers, "items") else headers
-
-
-def _routed(session: Any, options: Options, outgoing: Outgoing, settings: Settings) -> Options:
-    headers: CIMultiDict[str] = CIMultiDict(_items(options.get("headers")))
-    for name in [name for name in headers if name.lower().startswith(PREFIX) or name.lower() == "host"]:
-        headers.popall(name, None)
-    for name, value in outgoing.set_headers:
-        if name != "Host":  # aiohttp derives it from the URL
-            headers[name] = value
-    timeout = options.get("timeout")
-    given = timeout if isinstance(timeout, aiohttp.ClientTimeout) else session.timeout
-    bound = settings.connect_timeout_ms / 1000
-    connect = bound if given.sock_connect is None else min(given.sock_connect, bound)
-    bounded = aiohttp.ClientTimeout(
-        total=given.total, connect=given.connect, sock_read=given.sock_read, sock_connect=connect
-    )
-    return {**options, "headers": headers, "allow_redirects": False, "timeout": bounded, "server_hostname": None}
-
-
-def _direct(options: Options) -> Options:
-    headers: CIMultiDict[str] = CIMultiDict(_items(options.get("headers")))
-    for name in [name for name in headers if name.lower().startswith(PREFIX)]:
-        headers.popall(name, None)
-    return {**options, "headers": headers}
-
-
-def _must_go_direct(response: Any, options: Options, outgoing: Outgoing, settings: Settings) -> bool:
-    names = {name.lower() for name in response.headers}
-    verdict = judge(settings.gateway, names, response.headers.get(UNSENT))
-    if verdict is Verdict.FOREIGN:
-        switch.breaker.failed(outgoing.gateway, "what answers there is no gateway", settings.cooldown_ms)
-    else:
-        switch.breaker.answered(outgoing.gateway)
-    data = options.get("data")
-    is_repeatable = data is None or isinstance(data, str | bytes | bytearray | dict)
-    return verdict is not Verdict.PASSED_ON and settings.failover and is_repeatable
-
-
-def _give_back(response: Any, url: URL, method: str, options: Options) -> None:
-    """Let the response, and the errors made from it, name the provider's URL and hold no header of ours."""
-    with contextlib.suppress(AttributeError, TypeError):
-        headers = CIMultiDict(_items(options.get("headers")))
-        response._request_info = aiohttp.RequestInfo(url, method, headers, url)  # type: ignore[arg-type]  # not a proxy
-        response._url = response._real_url = url
+def _is_repeatable(request: aiohttp.ClientRequest) -> bool:
+    body = request.body
+    return not body or isinstance(body, bytes | aiohttp.payload.BytesPayload) or not getattr(body, "consumed", True)

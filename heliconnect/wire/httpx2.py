@@ -12,12 +12,25 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect.wire.httpx2", "httpx2") from exc
 
-__all__ = ["is_client", "patch"]
+__all__ = ["is_client", "patch", "patch_client", "unpatch"]
+
+
+_MODULE: sending.HttpModule = httpx2  # type: ignore[assignment]  # a module where a protocol of its attributes is expected
 
 
 def patch() -> None:
-    """Wrap httpx2's clients, those that exist already too. Does nothing the second time."""
-    sending.wrap(httpx2)  # type: ignore[arg-type]  # a module where a protocol of its attributes is expected
+    """Wrap all of httpx2's clients, those that exist already too. Does nothing the second time."""
+    sending.wrap(_MODULE)
+
+
+def unpatch() -> None:
+    """Undo `patch`, unless another tool has wrapped the clients since."""
+    sending.unwrap(_MODULE)
+
+
+def patch_client(client: Any) -> None:
+    """Wrap this client alone."""
+    sending.wrap_client(client, _MODULE)
 
 
 def is_client(value: Any) -> bool:

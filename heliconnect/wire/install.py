@@ -1,7 +1,8 @@
 """Switching routing on: for one client, for the process, or for the calls that an adapter speaks for.
 
-HTTP libraries are wrapped when they are imported, before or after this; none is imported for it. Wrapped they stay:
-another tool may have wrapped them since, so switching off means that the wrappers do nothing.
+`connect` wraps single clients and nothing else. For all others the HTTP libraries are wrapped when they are imported,
+before or after `install`; none is imported for it. `uninstall` unwraps them, but where another tool has wrapped them
+since, so that the wrapper stays and does nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -16,7 +18,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, TypeVar, Unpack
 
-from heliconnect.errors import UnsupportedClientError
+from heliconnect.errors import MissingExtraError, UnsupportedClientError
 from heliconnect.settings import Settings, SettingsChanges, configure, get_settings
 from heliconnect.settings import merged as merged_settings
 from heliconnect.wire.switch import Mode, switch
@@ -51,6 +53,9 @@ def install(settings: Settings | None = None, **changes: Unpack[SettingsChanges]
 def uninstall() -> None:
     """Undo `install` and what adapters switched on; clients given to `connect` stay connected."""
     switch.mode = Mode.OFF
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+    for shell in _shells():
+        shell.unpatch()
 
 
 def activate_for_runs() -> None:
@@ -67,7 +72,6 @@ def connect(client: ClientT, settings: Settings | None = None, **changes: Unpack
 
     Raises UnsupportedClientError for anything else, SettingsError for a value that cannot be used.
     """
-    _patch()
     own = merged_settings(settings, changes) if settings is not None or changes else None
     if own is None:
         get_settings()
@@ -77,8 +81,15 @@ def connect(client: ClientT, settings: Settings | None = None, **changes: Unpack
             f"connect() takes {_SUPPORTED}; got {type(client).__module__}.{type(client).__name__}"
         )
     for one in found:
-        switch.connect(one, own)
+        _connect(one, own)
     return client
+
+
+def _connect(http_client: Any, settings: Settings | None) -> None:
+    for shell in _shells():
+        if shell.is_client(http_client):
+            shell.patch_client(http_client)
+            switch.connect(http_client, settings)
 
 
 def _clients_in(value: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[Any]:
@@ -115,12 +126,19 @@ def _own_client(sdk: Any, client: Any) -> Any:
         return client
     cls: Any = type(client)
     if hasattr(cls, "__del__"):
-        cls = type(cls.__name__, (cls,), {"__del__": lambda self: None, "__module__": cls.__module__})
+        cls = _undying(cls)
     twin = cls.__new__(cls)
     twin.__dict__.update(client.__dict__)
     twin._heliconnect_shared = client
     sdk._client = twin
     return twin
+
+
+@cache
+def _undying(cls: type) -> type:
+    """A subclass of the same name that closes nothing when it is freed."""
+    names = {"__del__": lambda self: None, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls.__name__, (cls,), names)
 
 
 def _watch_genai(value: Any) -> None:
@@ -131,7 +149,7 @@ def _watch_genai(value: Any) -> None:
 
     async def _get_aiohttp_session(*args: Any, **kwargs: Any) -> Any:
         session = await make(*args, **kwargs)
-        switch.connect(session, switch.settings_of(getattr(value, "_httpx_client", None)))
+        _connect(session, switch.settings_of(getattr(value, "_httpx_client", None)))
         return session
 
     _get_aiohttp_session._heliconnect = True  # type: ignore[attr-defined]  # marks the wrapper
@@ -139,7 +157,13 @@ def _watch_genai(value: Any) -> None:
 
 
 def _shells() -> Iterator[Any]:
-    return (import_module(f"heliconnect.wire.{name}") for name in _LIBRARIES if name in sys.modules)
+    """The shells of the libraries that are imported; one that is too old for its shell is told of, once."""
+    for name in _LIBRARIES:
+        if name in sys.modules:
+            try:
+                yield import_module(f"heliconnect.wire.{name}")
+            except MissingExtraError as error:
+                switch.report(error)
 
 
 def _patch() -> None:

@@ -6,22 +6,20 @@ The thinking is one generator, `flow`; the wrappers of `Client.send` and `AsyncC
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, MutableMapping
 from dataclasses import dataclass
-from functools import partial, update_wrapper
+from functools import cache, cached_property, partial, update_wrapper
 from typing import Any, Protocol
 
-from heliconnect.callcontext import active_run, current, note_request
-from heliconnect.failover import Verdict, judge
-from heliconnect.outgoing import Outgoing, direct_headers, prepare
-from heliconnect.protocol import UNSENT
-from heliconnect.settings import Settings
+from heliconnect.outgoing import direct_headers
+from heliconnect.protocol import PREFIX
+from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
 from heliconnect.wire.switch import switch
 
-__all__ = ["HttpModule", "end_run", "wrap"]
+__all__ = ["HttpModule", "unwrap", "wrap", "wrap_client"]
 
 _REDIRECTS = "heliconnect_redirects"
-_MAX_REDIRECTS = 20
 
 
 class HttpModule(Protocol):
@@ -35,6 +33,7 @@ class HttpModule(Protocol):
     ConnectTimeout: type[Exception]
     ProxyError: type[Exception]
     RequestError: type[Exception]
+    TooManyRedirects: Any
 
 
 class Plan:
@@ -43,68 +42,72 @@ class Plan:
     original is the request the caller made; responses and errors are given back with it.
     """
 
-    def __init__(self, module: HttpModule, request: Any, outgoing: Outgoing, settings: Settings) -> None:
-        self.module = module
-        self._outgoing = outgoing
-        self._settings = settings
+    def __init__(self, module: HttpModule, client: Any, request: Any, attempt: Attempt) -> None:
+        self._module = module
+        self._client = client
+        self.attempt = attempt
         self.original = request
-        self.routed = _copy(
-            module, request, outgoing.url, outgoing.apply(request.headers.raw), _bounded(request, settings)
-        )
+        extensions = _bounded(request, attempt.connect_timeout_s)
+        raw = attempt.outgoing.apply(request.headers.raw)
+        self.routed = _copy(module, request, attempt.outgoing.url, raw, extensions)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the gateway may be tried now."""
-        return switch.breaker.allows(self._outgoing.gateway, self._settings.cooldown_ms)
-
-    def begin(self) -> None:
-        """The request is about to leave for the gateway."""
-        note_request(self._outgoing.request_id)
-
+    @cached_property
     def direct(self) -> Any:
         """The request as it goes straight to its provider: nothing of Helicone in it."""
-        raw = direct_headers(self.original.headers.raw)
-        return _copy(self.module, self.original, self.original.url, raw, dict(self.original.extensions))
+        request = self.original
+        raw = direct_headers(request.headers.raw)
+        return _copy(self._module, request, request.url, raw, dict(request.extensions))
 
-    def may_go_direct(self, error: Exception) -> bool:
-        """No connection was made, so nothing was sent: note that, and say whether to go direct."""
-        error.request = self.original  # type: ignore[attr-defined]  # both libraries' RequestError has it
-        if not self._settings.failover:
-            return False
-        switch.breaker.failed(self._outgoing.gateway, type(error).__name__, self._settings.cooldown_ms)
-        return True
-
-    def must_go_direct(self, response: Any) -> bool:
-        """Whether this answer means that the request has to be sent again, straight to its provider."""
-        headers = response.headers
-        verdict = judge(self._settings.gateway, headers.keys(), headers.get(UNSENT))
-        gateway = self._outgoing.gateway
-        if verdict is Verdict.FOREIGN:
-            switch.breaker.failed(gateway, "what answers there is no gateway", self._settings.cooldown_ms)
-        else:
-            switch.breaker.answered(gateway)
-        is_repeatable = isinstance(self.original.stream, self.module.ByteStream)
-        return verdict is not Verdict.PASSED_ON and self._settings.failover and is_repeatable
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the body can be sent once more."""
+        return isinstance(self.original.stream, self._module.ByteStream)
 
     def give_back(self, response: Any) -> Any:
-        """The response as the caller expects it: an answer to the request it made."""
-        response.request = self.original
+        """The response as the caller expects it: an answer to the request it made, and to nothing of ours."""
+        asked = response.request
+        if self._is_ours(asked):
+            response.request = self.original
+        if asked is self.routed and response.next_request is not None:
+            response.next_request = self._following(response)
         return response
 
-    def redirected(self, client: Any, response: Any, follow: object) -> Any | None:
-        """The request that follows a redirect, if the caller's client would follow it; it is routed anew."""
-        wants = follow if isinstance(follow, bool) else client.follow_redirects
-        build = getattr(client, "_build_redirect_request", None)
-        if not wants or build is None or not response.has_redirect_location:
+    def cleanse(self, error: Exception) -> None:
+        """Let an error name the request that the caller made."""
+        with contextlib.suppress(Exception):
+            if self._is_ours(getattr(error, "_request", None)):
+                error.request = self.original  # type: ignore[attr-defined]  # both libraries' errors have it
+            response = getattr(error, "response", None)
+            if response is not None:
+                self.give_back(response)
+
+    def _is_ours(self, request: Any) -> bool:
+        return request is self.routed or request is self.__dict__.get("direct")
+
+    def redirected(self, response: Any, follow: object) -> Any | None:
+        """The request that follows a redirect, if the caller's client would follow it; it is routed anew.
+
+        Raises the library's TooManyRedirects as the client does.
+        """
+        wants = follow if isinstance(follow, bool) else self._client.follow_redirects
+        request = response.next_request
+        if not wants or request is None:
             return None
         count = int(self.original.extensions.get(_REDIRECTS, 0)) + 1
-        if count > _MAX_REDIRECTS:
-            return None
-        request = build(self.original, response)
-        if request.url.host != self.original.url.host:
-            for name in [name for name in request.headers if name.startswith("helicone-")]:
-                del request.headers[name]
+        if count > self._client.max_redirects:
+            raise self._module.TooManyRedirects("Exceeded maximum allowed redirects.", request=self.original)
         request.extensions = {**request.extensions, _REDIRECTS: count}
+        return request
+
+    def _following(self, response: Any) -> Any | None:
+        try:
+            request = self._client._build_redirect_request(self.original, response)
+        except Exception as error:  # noqa: BLE001 - a redirect that cannot be understood is given back as it is
+            switch.report(error)
+            return None
+        if request.url.host != self.original.url.host:
+            for name in [name for name in request.headers if name.startswith(PREFIX)]:
+                del request.headers[name]
         return request
 
 
@@ -115,77 +118,77 @@ def _copy(module: HttpModule, request: Any, url: Any, raw: Any, extensions: Muta
     return copied
 
 
-def _bounded(request: Any, settings: Settings) -> dict[str, Any]:
+def _bounded(request: Any, bound_s: float) -> dict[str, Any]:
     """The request's extensions, with a connect timeout that a dead gateway cannot stretch."""
     extensions = {name: value for name, value in request.extensions.items() if name != "sni_hostname"}
     timeout = dict(extensions.get("timeout") or {})
-    bound = settings.connect_timeout_ms / 1000
     known = timeout.get("connect")
-    timeout["connect"] = bound if known is None else min(known, bound)
+    timeout["connect"] = bound_s if known is None else min(known, bound_s)
     extensions["timeout"] = timeout
     return extensions
 
 
-def plan(module: HttpModule, client: Any, request: Any) -> Plan | None:
+def planned(module: HttpModule, client: Any, request: Any) -> Plan | None:
     """How `request` is sent; None when it is left alone. Never raises."""
     try:
-        raw = request.headers.raw
-        settings = switch.settings_for(client, raw)
-        if settings is None:
+        if not switch.may_route(client):
             return None
-        outgoing = prepare(request.method, str(request.url), raw, current(), settings)
-        return None if outgoing is None else Plan(module, request, outgoing, settings)
+        attempt = plan(client, request.method, str(request.url), request.headers.raw)
+        return None if attempt is None else Plan(module, client, request, attempt)
     except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
         switch.report(error)
         return None
 
 
-def end_run() -> None:
-    """The call was cancelled: no callback will tell, so its framework run ends here."""
-    run = active_run()
-    if run is not None:
-        run.active = False
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next: close an answer that is not used, then send a request; `is_new` for one to be planned anew."""
+    """What to do next: close an answer that is not used, then send a request.
+
+    is_new is one to be planned anew, is_direct one that goes to its provider whatever is switched on.
+    """
 
     request: Any
     options: dict[str, Any]
     close: Any = None
     is_new: bool = False
+    is_direct: bool = False
 
 
 Flow = Generator[Step, Any, Any]
 
 
-def flow(planned: Plan, client: Any, options: dict[str, Any]) -> Flow:
+def flow(how: Plan, options: dict[str, Any], module: HttpModule) -> Flow:
     """The sending as a dialogue: yields what to send, is sent its response or thrown its error, returns the result."""
-    module = planned.module
-    if not planned.is_open:
-        return planned.give_back((yield Step(planned.direct(), options)))
-    planned.begin()
     try:
-        response = yield Step(planned.routed, {**options, "follow_redirects": False})
+        return (yield from _flow(how, options, module))
+    except Exception as error:
+        how.cleanse(error)
+        raise
+    except GeneratorExit:
+        raise
+    except BaseException:
+        end_run()
+        raise
+
+
+def _flow(how: Plan, options: dict[str, Any], module: HttpModule) -> Flow:
+    if not how.attempt.may_begin():
+        return how.give_back((yield Step(how.direct, options, is_direct=True)))
+    try:
+        response = yield Step(how.routed, {**options, "follow_redirects": False})
     except (module.ConnectError, module.ConnectTimeout, module.ProxyError) as error:
-        if not planned.may_go_direct(error):
+        if not how.attempt.may_go_direct(error):
             raise
-        return planned.give_back((yield Step(planned.direct(), options)))
-    except module.RequestError as error:
-        error.request = planned.original  # type: ignore[attr-defined]  # both libraries' RequestError has it
-        raise
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            end_run()
-        raise
-    if planned.must_go_direct(response):
-        return planned.give_back((yield Step(planned.direct(), options, close=response)))
-    planned.give_back(response)
-    following = planned.redirected(client, response, options.get("follow_redirects"))
+        return how.give_back((yield Step(how.direct, options, is_direct=True)))
+    if how.attempt.must_go_direct(response.headers, is_repeatable=how.is_repeatable):
+        return how.give_back((yield Step(how.direct, options, close=response, is_direct=True)))
+    how.give_back(response)
+    following = how.redirected(response, options.get("follow_redirects"))
     if following is None:
         return response
-    return (yield Step(following, options, close=response, is_new=True))
+    final = yield Step(following, options, close=response, is_new=True)
+    final.history.insert(0, response)
+    return final
 
 
 class _Done(Exception):  # noqa: N818 - carries a result
@@ -202,12 +205,16 @@ def _next(steps: Flow, response: Any, error: BaseException | None) -> Step:
         raise _Done(done.value) from None
 
 
+def _leaving(step: Step) -> contextlib.AbstractContextManager[None]:
+    return going_direct(str(step.request.url)) if step.is_direct else contextlib.nullcontext()
+
+
 def _send(original: Any, module: HttpModule) -> Any:
     def send(self: Any, request: Any, **options: Any) -> Any:
-        planned = plan(module, self, request)
-        if planned is None:
+        how = planned(module, self, request)
+        if how is None:
             return original(self, request, **options)
-        steps = flow(planned, self, options)
+        steps = flow(how, options, module)
         response: Any = None
         error: BaseException | None = None
         while True:
@@ -215,11 +222,15 @@ def _send(original: Any, module: HttpModule) -> Any:
                 step = _next(steps, response, error)
             except _Done as done:
                 return done.result
+            except module.TooManyRedirects:
+                response.close()
+                raise
             if step.close is not None:
                 step.close.close()
             try:
                 send_it = self.send if step.is_new else partial(original, self)
-                response, error = send_it(step.request, **step.options), None
+                with _leaving(step):
+                    response, error = send_it(step.request, **step.options), None
             except BaseException as raised:  # noqa: BLE001 - handed to the flow, which raises it again
                 error = raised
 
@@ -228,10 +239,10 @@ def _send(original: Any, module: HttpModule) -> Any:
 
 def _send_async(original: Any, module: HttpModule) -> Any:
     async def send(self: Any, request: Any, **options: Any) -> Any:
-        planned = plan(module, self, request)
-        if planned is None:
+        how = planned(module, self, request)
+        if how is None:
             return await original(self, request, **options)
-        steps = flow(planned, self, options)
+        steps = flow(how, options, module)
         response: Any = None
         error: BaseException | None = None
         while True:
@@ -239,21 +250,65 @@ def _send_async(original: Any, module: HttpModule) -> Any:
                 step = _next(steps, response, error)
             except _Done as done:
                 return done.result
+            except module.TooManyRedirects:
+                await response.aclose()
+                raise
             if step.close is not None:
                 await step.close.aclose()
             try:
                 send_it = self.send if step.is_new else partial(original, self)
-                response, error = await send_it(step.request, **step.options), None
+                with _leaving(step):
+                    response, error = await send_it(step.request, **step.options), None
             except BaseException as raised:  # noqa: BLE001 - handed to the flow, which raises it again
                 error = raised
 
     return send
 
 
+def _twins(module: HttpModule) -> tuple[tuple[Any, Any], ...]:
+    return ((module.Client, _send), (module.AsyncClient, _send_async))
+
+
 def wrap(module: HttpModule) -> None:
     """Wrap `Client.send` and `AsyncClient.send` of httpx or httpx2, once."""
-    for cls, twin in ((module.Client, _send), (module.AsyncClient, _send_async)):
-        if not getattr(cls.send, "_heliconnect", False):
+    for cls, twin in _twins(module):
+        if not hasattr(cls.send, "_heliconnect"):
             wrapper: Any = update_wrapper(twin(cls.send, module), cls.send)
-            wrapper._heliconnect = True
+            wrapper._heliconnect = cls.send
             cls.send = wrapper
+
+
+def unwrap(module: HttpModule) -> None:
+    """Undo `wrap`, unless another tool has wrapped `send` since."""
+    for cls, _ in _twins(module):
+        cls.send = getattr(cls.send, "_heliconnect", cls.send)
+
+
+def wrap_client(client: Any, module: HttpModule) -> None:
+    """Wrap the `send` of this client alone: its class becomes a subclass of what it was, of the same name.
+
+    The wrapper comes right before the library's own `send`, behind one of a class of the user's.
+    """
+    cls: Any = type(client)
+    if not hasattr(cls, "_heliconnect_base"):
+        library: Any
+        library, twin = _twins(module)[issubclass(cls, module.AsyncClient)]
+        hashable: Any = module
+        client.__class__ = _wrapped(cls, _base(hashable, library, twin))
+
+
+@cache
+def _base(module: Any, library: Any, twin: Any) -> Any:
+    base: Any = type(library.__name__, (library,), {"_heliconnect_base": library})
+
+    def original(self: Any, request: Any, **options: Any) -> Any:
+        return super(base, self).send(request, **options)
+
+    base.send = update_wrapper(twin(original, module), library.send)
+    return base
+
+
+@cache
+def _wrapped(cls: Any, base: Any) -> Any:
+    bases = (base,) if cls in base.__mro__ else (cls, base)
+    return type(cls.__name__, bases, {"__module__": cls.__module__, "__qualname__": cls.__qualname__})

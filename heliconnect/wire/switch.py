@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from heliconnect.callcontext import active_run
-from heliconnect.errors import SettingsError
+from heliconnect.errors import HeliconnectError
 from heliconnect.failover import Breaker
 from heliconnect.protocol import PREFIX
 from heliconnect.settings import Settings, get_settings
@@ -52,20 +52,21 @@ class Switch:
         """The settings that a connected client was given for itself."""
         return self._clients.get(client)
 
+    def may_route(self, client: object) -> bool:
+        """Whether any request of this client could be routed now: a quick answer for all those that cannot."""
+        return self.mode is not Mode.OFF or client in self._clients
+
     def settings_for(self, client: object, raw_headers: Iterable[tuple[bytes, bytes]]) -> Settings | None:
         """The settings by which a request of `client` is routed; None when it is not ours to touch."""
-        try:
-            if client in self._clients:
-                return self._clients[client] or get_settings()
-        except TypeError:
-            pass  # not hashable or not weakly referable: then it was never connected
+        if client in self._clients:
+            return self._clients[client] or get_settings()
         if self.mode is Mode.ALL or (self.mode is Mode.RUNS and (active_run() or _speaks_helicone(raw_headers))):
             return get_settings()
         return None
 
     def report(self, error: Exception) -> None:
-        """A mistake of ours or in the settings: said once of each kind; the call goes on without us."""
-        kind = f"{type(error).__name__}: {error}" if isinstance(error, SettingsError) else type(error).__name__
+        """A mistake of ours or in the setup: said once of each kind; the call goes on without us."""
+        kind = f"{type(error).__name__}: {error}" if isinstance(error, HeliconnectError) else type(error).__name__
         if kind not in self._told:
             self._told.add(kind)
             _log.error("an LLM call could not be routed and goes straight to its provider: %s", kind)

@@ -171,7 +171,7 @@ class Call:
         side.transport.write(b"".join((head, *self._waiting)) if self._waiting else head)
         self._waiting, self._waiting_size = [], 0
         self._client.resume_reading()
-        self._touch(self._plane.config.first_byte_timeout)
+        self._await_next()
 
     def request_bytes(self, data: bytes) -> bytes:
         """Take what belongs to the request's body; gives the bytes behind it, a next request's."""
@@ -213,7 +213,7 @@ class Call:
             return
         if self._provider is not None:
             self._provider.transport.write(framed)
-            self._touch(self._plane.config.first_byte_timeout if self.request_done else self._plane.config.body_timeout)
+            self._await_next()
         elif framed:
             self._waiting.append(framed)
             self._waiting_size += len(framed)
@@ -347,6 +347,11 @@ class Call:
 
     def _touch(self, seconds: float) -> None:
         self._deadline = self._plane.loop.time() + seconds
+
+    def _await_next(self) -> None:
+        """The request's next bytes are awaited, or, once it is complete, the answer's first."""
+        config = self._plane.config
+        self._touch(config.body_timeout if self.wants_body else config.first_byte_timeout)
 
     def pause_client(self) -> None:
         """The provider takes no more for now."""
