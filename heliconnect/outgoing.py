@@ -33,6 +33,7 @@ class Outgoing:
 
     url is the gateway's URL, set_headers the headers to set (each replaces all lines of its name; values are text to be
     sent as UTF-8), request_id the `Helicone-Request-Id` among them, gateway the origin the request goes to.
+    has_direct is False for a request that its caller addressed to the gateway: it has no provider to go to instead.
     """
 
     url: str
@@ -40,6 +41,7 @@ class Outgoing:
     request_id: str
     gateway: str
     set_headers: Pairs
+    has_direct: bool = True
 
     def apply(self, raw: Iterable[tuple[bytes, bytes]]) -> RawPairs:
         """`raw` with `set_headers` put in: lines of the same name go, Host stays first, all others keep their order."""
@@ -58,21 +60,22 @@ def prepare(
 ) -> Outgoing | None:
     """Decide how a request leaves; None when it has to be left alone.
 
-    Left alone are hosts that are no LLM provider, protocol upgrades, and everything while routing is disabled.
+    Left alone are hosts that are no LLM provider, protocol upgrades, requests signed for their host (AWS Signature
+    Version 4), and everything while routing is disabled.
     `Helicone-*` headers that the call itself carries win over the context. `Helicone-Request-Id` is a new UUID v4 for
     every attempt unless the call names one. Never raises for any context value.
     """
     if settings.disabled or method.upper() == "CONNECT":
         return None
     found = route(url, settings)
-    if found is None:
+    if found is None or "X-Amz-Signature=" in url:
         return None
     explicit: dict[str, bytes] = {}
     for raw_name, raw_value in raw_headers:
         name = raw_name.lower()
         if name.startswith(_PREFIX):
             explicit[name.decode("latin-1")] = raw_value
-        elif name == b"upgrade":
+        elif name == b"upgrade" or (name == b"authorization" and raw_value.startswith(b"AWS4-")):
             return None
     left = find(explicit.pop(CONTEXT_REF.lower(), b"").decode("latin-1"))
     carried, dropped = context_headers(context if left is None else context.overlaid(left))
@@ -92,6 +95,7 @@ def prepare(
         request_id=request_id,
         gateway=gateway,
         set_headers=(("Host", gateway.partition("://")[2]), *said, *kept),
+        has_direct=found.has_direct,
     )
 
 

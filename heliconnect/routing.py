@@ -6,18 +6,21 @@ One table serves both sides: the client asks `route(url, settings)` where to sen
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from heliconnect.exchange import Pairs
 from heliconnect.protocol import OPENAI_API_BASE, TARGET_URL
-from heliconnect.settings import Gateway, Settings
+from heliconnect.settings import CLOUD_DOMAINS, Gateway, Settings
 
 __all__ = [
     "PROVIDERS",
     "Provider",
     "Route",
+    "is_control_path",
+    "local_provider",
     "origin_of",
     "provider_by_name",
     "provider_by_prefix",
@@ -31,8 +34,9 @@ class Provider:
     """One row of the provider table.
 
     origin is where requests go unless told otherwise (None: it depends on the customer, as with Azure); hosts are
-    exact host names, or ".suffix" for any host below one; prefix is the first part of the path on our own gateway;
-    label the host label in Helicone's cloud (None: the cloud's general gateway); source documents the API's base URL.
+    exact host names, ".suffix" or "-suffix" for any that ends so, or a name with "*" for one label; a provider without
+    hosts is a server on the same machine, at the port of its origin. prefix is the first part of the path on our own
+    gateway; label the host label in Helicone's cloud (None: the cloud's general gateway); source documents the API.
     """
 
     name: str
@@ -103,6 +107,39 @@ PROVIDERS = (
         "https://docs.perplexity.ai/api-reference",
     ),
     Provider(
+        "bedrock", None, ("bedrock-runtime.*.amazonaws.com",), "bedrock", None,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference",
+    ),
+    Provider(
+        "nebius", "https://api.tokenfactory.nebius.com",
+        ("api.tokenfactory.nebius.com", "api.studio.nebius.com", "api.studio.nebius.ai"), "nebius", "nebius",
+        "https://docs.tokenfactory.nebius.com/api-reference",
+    ),
+    Provider(
+        "novita", "https://api.novita.ai", ("api.novita.ai",), "novita", "novita",
+        "https://novita.ai/docs/api-reference",
+    ),
+    Provider(
+        "deepinfra", "https://api.deepinfra.com", ("api.deepinfra.com",), "deepinfra", "deepinfra",
+        "https://deepinfra.com/docs/api-reference",
+    ),
+    Provider(
+        "huggingface", "https://router.huggingface.co", ("router.huggingface.co",), "huggingface", None,
+        "https://huggingface.co/docs/inference-providers",
+    ),
+    Provider(
+        "ollama", "http://127.0.0.1:11434", (), "ollama", None,
+        "https://docs.ollama.com/api",
+    ),
+    Provider(
+        "lmstudio", "http://127.0.0.1:1234", (), "lmstudio", None,
+        "https://lmstudio.ai/docs/developer/openai-compat",
+    ),
+    Provider(
+        "vllm", "http://127.0.0.1:8000", (), "vllm", None,
+        "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
+    ),
+    Provider(
         "cerebras", "https://api.cerebras.ai", ("api.cerebras.ai",), "cerebras", "cerebras",
         "https://inference-docs.cerebras.ai/api-reference",
     ),
@@ -110,21 +147,41 @@ PROVIDERS = (
 
 _BY_PREFIX = {p.prefix: p for p in PROVIDERS} | {p.name: p for p in PROVIDERS}
 _BY_NAME = {p.name: p for p in PROVIDERS}
-_BY_HOST = {host: p for p in PROVIDERS for host in p.hosts if host[0] not in ".-"}
+_BY_HOST = {host: p for p in PROVIDERS for host in p.hosts if host[0] not in ".-" and "*" not in host}
 _BY_SUFFIX = tuple((host, p) for p in PROVIDERS for host in p.hosts if host[0] in ".-")
+_BY_PATTERN = tuple(
+    (re.compile(re.escape(host).replace(r"\*", r"[^.]+")), p) for p in PROVIDERS for host in p.hosts if "*" in host
+)
+_BY_LOCAL_PORT = {str(p.origin).rpartition(":")[2]: p for p in PROVIDERS if not p.hosts}
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+# What an LLM server on a port that anything else may use as well (vLLM's 8000) is asked for.
+_LLM_PATH = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|messages|rerank|score)(?:\?|$)")
+# The paths of our own gateway's pages and API; everything else there goes to a provider.
+_CONTROL = re.compile(
+    r"/(?:$|ui(?:/|$)|healthcheck$|docs(?:/|$)|redoc$|openapi\.json$|metrics$|favicon\.ico$"
+    r"|v1/(?:request|session|user|property|metrics|dashboard|helicone-sql|trace|log|public|webhooks|prompt-2025|evals"
+    r"|feedback)(?:/|$)"
+    r"|(?:custom|oai|anthropic|googleapis)/v1/log$)"
+)
 # Helicone's EU cloud has a host only for these: packages and hosts in its worker/wrangler.toml.
 _EU_LABELS = frozenset({"oai", "anthropic", "groq", "openrouter", "together", "gateway"})
+# Labels of Helicone's cloud that take LLM calls besides those of the table; `ai-gateway` has no provider behind it.
+_MORE_LABELS = frozenset({"gateway", "ai-gateway", "google"})
 # What Helicone's own self-host serves; anything else there answers 404 or 501.
 _SELF_HOSTED = {("openai", "/v1/chat/completions"): "/oai", ("anthropic", "/v1/messages"): "/anthropic"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a provider's request goes instead: the gateway's URL and the headers that name the target."""
+    """Where a provider's request goes instead: the gateway's URL and the headers that name the target.
+
+    has_direct is False for a request that was addressed to the gateway by its caller: there is no other way for it.
+    """
 
     provider: str
     url: str
     headers: Pairs = ()
+    has_direct: bool = True
 
 
 def provider_by_prefix(prefix: str) -> Provider | None:
@@ -144,7 +201,21 @@ def provider_of(host: str) -> Provider | None:
     found = _BY_HOST.get(host)
     if found is None:
         found = next((provider for suffix, provider in _BY_SUFFIX if host.endswith(suffix)), None)
+    if found is None:
+        found = next((provider for pattern, provider in _BY_PATTERN if pattern.fullmatch(host)), None)
     return found
+
+
+@lru_cache(maxsize=512)
+def local_provider(origin: str, path: str) -> Provider | None:
+    """The LLM server that a plain URL of this machine names by its port: Ollama's, LM Studio's, or vLLM's.
+
+    vLLM's port is used by much else: there only the paths of an LLM API count. path may have a query.
+    """
+    scheme, _, authority = origin.partition("://")
+    host, _, port = authority.rpartition(":")
+    found = _BY_LOCAL_PORT.get(port) if scheme == "http" and host in _LOCAL_HOSTS else None
+    return None if found is not None and found.name == "vllm" and not _LLM_PATH.match(path) else found
 
 
 @lru_cache(maxsize=512)
@@ -169,23 +240,52 @@ def origin_of(url: str) -> tuple[str, str] | None:
 def route(url: str, settings: Settings) -> Route | None:
     """How a request to `url` is addressed through the gateway; None when it is none of our business.
 
-    Routed are https URLs of the table's hosts and the origins of `settings.providers`, never the gateway itself.
+    Routed are https URLs of the table's hosts, the origins of `settings.providers` and, by a gateway on the same
+    machine, its LLM servers. LLM calls that are addressed to the gateway already keep their URL.
     """
     split = origin_of(url)
     if split is None:
         return None
     origin, rest = split
+    gateway = (origin_of(settings.base_url) or ("", ""))[0]
+    if origin == gateway or (settings.gateway is Gateway.CLOUD and _is_cloud(origin)):
+        return _already(url, origin, rest, settings)
     alias = settings.providers.get(origin)
     if alias is not None:
         return _address(alias, provider_by_name(alias), origin, rest, settings)
-    if not origin.startswith("https://") or (provider := provider_of(origin[8:])) is None:
+    if origin.startswith("https://"):
+        provider = provider_of(origin[8:])
+    else:
+        provider = local_provider(origin, rest) if _is_local(gateway) else None
+    return None if provider is None else _address(provider.name, provider, origin, rest, settings)
+
+
+def is_control_path(path: str) -> bool:
+    """Whether our own gateway answers this path (without query) itself: its pages and its API."""
+    return _CONTROL.match(path) is not None
+
+
+def _already(url: str, origin: str, rest: str, settings: Settings) -> Route | None:
+    path = rest.partition("?")[0]
+    if settings.gateway is Gateway.CLOUD:
+        label = origin.partition("://")[2].partition(".")[0]
+        name = next((p.name for p in PROVIDERS if p.label == label), label if label in _MORE_LABELS else None)
+        return None if name is None else Route(name, url, has_direct=False)
+    if settings.gateway is Gateway.LOCAL and is_control_path(path):
         return None
-    return _address(provider.name, provider, origin, rest, settings)
+    provider = provider_by_prefix(path.split("/")[1])
+    return Route("" if provider is None else provider.name, url, has_direct=False)
+
+
+def _is_cloud(origin: str) -> bool:
+    return origin.startswith("https://") and origin.endswith(CLOUD_DOMAINS)
+
+
+def _is_local(origin: str) -> bool:
+    return origin.partition("://")[2].rpartition(":")[0] in _LOCAL_HOSTS
 
 
 def _address(name: str, provider: Provider | None, origin: str, rest: str, settings: Settings) -> Route | None:
-    if origin == (origin_of(settings.base_url) or ("", ""))[0]:
-        return None
     target = () if provider is not None and provider.origin == origin else ((TARGET_URL, origin),)
     match settings.gateway:
         case Gateway.LOCAL:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from heliconnect.errors import SettingsError
 
 __all__ = [
+    "CLOUD_DOMAINS",
     "LOCAL_BASE_URL",
     "Gateway",
     "Settings",
@@ -34,7 +35,7 @@ __all__ = [
 LOCAL_BASE_URL = "http://127.0.0.1:8787"
 CLOUD_BASE_URL = "https://gateway.helicone.ai"
 CLOUD_EU_BASE_URL = "https://gateway.eu.hconeai.com"
-_CLOUD_DOMAINS = ("helicone.ai", "hconeai.com")
+CLOUD_DOMAINS = (".helicone.ai", ".hconeai.com")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"", "0", "false", "no", "off"})
 
@@ -83,7 +84,7 @@ class Settings:
         """The kind of gateway `base_url` names."""
         parts = urlsplit(self.base_url)
         host = parts.hostname or ""
-        if any(host == domain or host.endswith("." + domain) for domain in _CLOUD_DOMAINS):
+        if ("." + host).endswith(CLOUD_DOMAINS):
             return Gateway.CLOUD
         return Gateway.SELF_HOSTED if parts.path.endswith("/v1/gateway") else Gateway.LOCAL
 

@@ -10,6 +10,7 @@ import aiohttp
 import httpx
 import httpx2
 import pytest
+import requests
 from yarl import URL
 
 import heliconnect as hc
@@ -65,6 +66,13 @@ async def send_aiohttp(settings: Settings, url: str, **options: Any) -> tuple[in
         return answer.status, str(answer.request_info.url)
 
 
+async def send_requests(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    with hc.connect(requests.Session(), settings) as session:
+        options.pop("follow_redirects", None)
+        answer = session.post(url, json=BODY, **options)
+        return answer.status_code, str(answer.request.url)
+
+
 Sender = Callable[..., Awaitable[tuple[int, str]]]
 SENDERS = [
     pytest.param(send_httpx, id="httpx"),
@@ -72,5 +80,6 @@ SENDERS = [
     pytest.param(send_httpx2, id="httpx2"),
     pytest.param(send_httpx2_async, id="httpx2-async"),
     pytest.param(send_aiohttp, id="aiohttp"),
+    pytest.param(send_requests, id="requests"),
 ]
 each_library = pytest.mark.parametrize("send", SENDERS)

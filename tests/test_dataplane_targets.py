@@ -181,3 +181,23 @@ def test_tls_upstreams_are_verified(tmp_path: Path) -> None:
             refused = httpx.post(f"{plane.url}/v1/chat/completions", json=CHAT)
             assert (refused.status_code, "CERTIFICATE" in refused.text.upper()) == (502, True)
         assert len(provider.requests) == 2
+
+
+def test_llm_servers_of_the_same_machine_need_no_permission() -> None:
+    """Ollama's port and the like, for callers of this machine; nothing else there, and nobody from elsewhere."""
+    targets, exposed = Targets({}, [], trusts_local=True), Targets({}, [])
+    for url, path, trusted in (
+        ("http://localhost:11434", "/api/chat", True),
+        ("http://127.0.0.1:8000", "/v1/chat/completions", True),
+        ("http://127.0.0.1:8000", "/admin", False),
+        ("http://127.0.0.1:6379", "/v1/chat/completions", False),
+        ("http://10.0.0.1:11434", "/api/chat", False),
+    ):
+        found = targets.of(path, url, "")
+        assert isinstance(found, Target)
+        assert found.is_trusted is trusted, url
+        other = exposed.of(path, url, "")
+        assert isinstance(other, Target)
+        assert not other.is_trusted
+    assert isinstance(found := targets.of("/ollama/api/chat", "", ""), Target)
+    assert (found.url, found.is_trusted) == ("http://127.0.0.1:11434/api/chat", True)

@@ -135,3 +135,19 @@ def test_an_empty_request_id_counts_as_none() -> None:
     lines = [value for name, value in made.set_headers if name.lower() == "helicone-request-id"]
     assert lines == [made.request_id]
     assert made.request_id
+
+
+BEDROCK = "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/invoke"
+
+
+@pytest.mark.parametrize(
+    ("url", "headers"),
+    [
+        pytest.param(BEDROCK, [(b"authorization", b"AWS4-HMAC-SHA256 Credential=x")], id="header"),
+        pytest.param(BEDROCK + "?X-Amz-Signature=abc", [], id="query"),
+    ],
+)
+def test_a_signed_request_is_left_alone(url: str, headers: list[tuple[bytes, bytes]]) -> None:
+    """AWS signs host and path: through a gateway the signature would not hold."""
+    assert prepare("POST", url, headers, CallContext(), Settings()) is None
+    assert prepare("POST", BEDROCK, [(b"authorization", b"Bearer k")], CallContext(), Settings()) is not None

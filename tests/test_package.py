@@ -46,6 +46,7 @@ MISSING = [
     pytest.param("heliconnect.wire.httpx", "httpx", "httpx", id="httpx"),
     pytest.param("heliconnect.wire.httpx2", "httpx2", "httpx2", id="httpx2"),
     pytest.param("heliconnect.wire.aiohttp", "aiohttp", "aiohttp", id="aiohttp"),
+    pytest.param("heliconnect.wire.requests", "requests", "requests", id="requests"),
     pytest.param("heliconnect.store", "sqlalchemy", "server", id="store"),
     pytest.param("heliconnect.prices", "genai_prices", "server", id="prices"),
     pytest.param("heliconnect.server.control", "uvicorn", "server", id="control"),

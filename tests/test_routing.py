@@ -8,6 +8,7 @@ from heliconnect.routing import PROVIDERS, Route, origin_of, provider_by_prefix,
 from heliconnect.settings import Settings
 
 LOCAL = Settings(base_url="http://gw:8787")
+HERE = Settings()
 US = Settings(api_key="sk-helicone-a")
 US_HOST = Settings(base_url="https://oai.us.helicone.ai/v1")
 EU = Settings(api_key="sk-helicone-eu-a")
@@ -112,7 +113,54 @@ TARGET = "Helicone-Target-URL"
         pytest.param("https://me:pw@api.openai.com/v1/x", LOCAL, None, id="user-and-password"),
         pytest.param("https://evilapi.openai.com.evil.com/x", LOCAL, None, id="lookalike"),
         pytest.param("wss://api.openai.com/v1/realtime", LOCAL, None, id="websocket"),
-        pytest.param("http://gw:8787/oai/v1/x", LOCAL, None, id="the-gateway-itself"),
+        pytest.param(
+            "http://gw:8787/oai/v1/x?a",
+            LOCAL,
+            Route("openai", "http://gw:8787/oai/v1/x?a", has_direct=False),
+            id="the-gateway-itself",
+        ),
+        pytest.param("http://gw:8787/v1/request/query", LOCAL, None, id="the-gateways-own-api"),
+        pytest.param("http://gw:8787/ui", LOCAL, None, id="the-gateways-pages"),
+        pytest.param(
+            "https://ai-gateway.helicone.ai/v1/chat/completions",
+            US,
+            Route("ai-gateway", "https://ai-gateway.helicone.ai/v1/chat/completions", has_direct=False),
+            id="helicones-ai-gateway",
+        ),
+        pytest.param(
+            "https://oai.us.helicone.ai/v1/x",
+            US,
+            Route("openai", "https://oai.us.helicone.ai/v1/x", has_direct=False),
+            id="the-cloud-named-by-hand",
+        ),
+        pytest.param("https://api.helicone.ai/v1/request/query", US, None, id="the-clouds-own-api"),
+        pytest.param("https://oai.helicone.ai/v1/x", LOCAL, None, id="a-cloud-that-is-not-ours"),
+        pytest.param(
+            "https://bedrock-runtime.eu-west-1.amazonaws.com/model/m/converse",
+            LOCAL,
+            Route(
+                "bedrock",
+                "http://gw:8787/bedrock/model/m/converse",
+                ((TARGET, "https://bedrock-runtime.eu-west-1.amazonaws.com"),),
+            ),
+            id="bedrock-by-region",
+        ),
+        pytest.param("https://bedrock-runtime.a.s3.amazonaws.com/x", LOCAL, None, id="a-bucket-is-no-provider"),
+        pytest.param(
+            "http://127.0.0.1:11434/api/chat", HERE, Route("ollama", f"{HERE.base_url}/ollama/api/chat"), id="ollama"
+        ),
+        pytest.param(
+            "http://localhost:1234/v1/chat/completions",
+            HERE,
+            Route("lmstudio", f"{HERE.base_url}/lmstudio/v1/chat/completions", ((TARGET, "http://localhost:1234"),)),
+            id="lm-studio-by-name",
+        ),
+        pytest.param(
+            "http://127.0.0.1:8000/v1/embeddings", HERE, Route("vllm", f"{HERE.base_url}/vllm/v1/embeddings"), id="vllm"
+        ),
+        pytest.param("http://127.0.0.1:8000/v1/users", HERE, None, id="not-everything-at-vllms-port"),
+        pytest.param("http://127.0.0.1:11434/api/chat", LOCAL, None, id="a-gateway-elsewhere-has-no-such-server"),
+        pytest.param("http://127.0.0.1:11434/api/chat", US, None, id="nor-has-the-cloud"),
         pytest.param("not a url", LOCAL, None, id="no-url"),
     ],
 )
@@ -127,7 +175,8 @@ def test_every_row_is_found_both_ways() -> None:
         assert provider_by_prefix(provider.prefix) is provider
         assert provider_by_prefix(provider.name) is provider
         for host in provider.hosts:
-            assert provider_of(host if host[0] not in ".-" else f"x{host}") is provider
+            example = f"x{host}" if host[0] in ".-" else host.replace("*", "us-east-1")
+            assert provider_of(example) is provider
         assert provider.source.startswith("https://")
 
 

@@ -14,13 +14,25 @@ import httpx
 import httpx2
 import openai
 import pytest
+import requests
 
 import heliconnect as hc
 from heliconnect.callcontext import CallContext, enter_run
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from tests.conftest import GATEWAY_MARK
-from tests.senders import BODY, MESSAGES, SENDERS, USER, Sender, a_dead_url, each_library, send_aiohttp, settings_for
+from tests.senders import (
+    BODY,
+    MESSAGES,
+    SENDERS,
+    USER,
+    Sender,
+    a_dead_url,
+    each_library,
+    send_aiohttp,
+    send_requests,
+    settings_for,
+)
 
 
 @each_library
@@ -110,7 +122,8 @@ async def test_an_error_that_may_have_been_sent_is_not_sent_again(
 async def test_a_broken_connection_is_not_sent_again(send: Sender, provider: Provider, gateway: Provider) -> None:
     """Bytes may have reached the provider: the caller sees the error, which names the provider and holds no key."""
     gateway.always(Reply(headers=(GATEWAY_MARK,), cut_after=5))
-    with pytest.raises((httpx.RemoteProtocolError, httpx2.RemoteProtocolError, aiohttp.ClientPayloadError)) as caught:
+    errors = (httpx.RemoteProtocolError, httpx2.RemoteProtocolError, aiohttp.ClientPayloadError)
+    with pytest.raises((*errors, requests.exceptions.ChunkedEncodingError)) as caught:
         await send_and_read(send, settings_for(provider, gateway.url), f"{provider.url}/v1/chat/completions")
     assert provider.requests == []
     request = getattr(caught.value, "request", None)
@@ -135,7 +148,7 @@ async def test_a_redirect_is_followed_as_before_and_leaks_nothing(
     """A redirect to another host gets neither our headers nor our key."""
     with Provider() as elsewhere:
         gateway.script(Reply(status=307, headers=(GATEWAY_MARK, ("location", f"{elsewhere.url}/v1/models"))))
-        options = {} if send is send_aiohttp else {"follow_redirects": True}
+        options = {} if send in {send_aiohttp, send_requests} else {"follow_redirects": True}
         with hc.context(user_id=USER):
             await send(settings_for(provider, gateway.url), f"{provider.url}/v1/chat/completions", **options)
         names = [name for got in elsewhere.requests for name in got.headers]
@@ -230,6 +243,21 @@ def test_sdk_retries_are_attempts_with_ids_of_their_own(provider: Provider, gate
     ids = [got.headers["helicone-request-id"] for got in gateway.requests]
     assert len(set(ids)) == len(ids) == 3
     assert hc.last_request_id() == ids[-1]
+    assert [got.headers.get("helicone-property-retry-of") for got in gateway.requests] == [None, ids[0], ids[0]]
+
+
+@each_library
+async def test_the_same_call_after_a_failure_names_its_first_attempt(
+    send: Sender, provider: Provider, gateway: Provider
+) -> None:
+    """Whoever retries; another call, and one after a success, is none."""
+    url, other = f"{provider.url}/v1/chat/completions", f"{provider.url}/v1/embeddings"
+    gateway.script(Reply(status=429, headers=(GATEWAY_MARK,)), Reply(headers=(GATEWAY_MARK,)))
+    for one in (url, url, url, other):
+        await send(settings_for(provider, gateway.url), one)
+    first = gateway.requests[0].headers["helicone-request-id"]
+    links = [got.headers.get("helicone-property-retry-of") for got in gateway.requests]
+    assert links == [None, first, None, None]
 
 
 async def test_a_hundred_users_at_once_do_not_mix(provider: Provider, gateway: Provider) -> None:
@@ -262,3 +290,21 @@ async def test_a_cancelled_call_ends_its_run(send: Sender, provider: Provider, g
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not run.active
+
+
+@each_library
+async def test_a_call_addressed_to_the_gateway_gets_its_context(
+    send: Sender, provider: Provider, gateway: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It keeps its URL; with a dead gateway there is no other way, and we say so."""
+    url = f"{gateway.url}/oai/v1/chat/completions"
+    with hc.context(user_id=USER):
+        assert await send(Settings(base_url=gateway.url, api_key="sk-helicone-a"), url) == (200, url)
+    (got,) = gateway.requests
+    assert (got.path, got.headers["helicone-user-id"]) == ("/oai/v1/chat/completions", USER)
+    assert got.headers["helicone-auth"] == "Bearer sk-helicone-a"
+    dead = a_dead_url()
+    for _ in range(2):
+        with pytest.raises((httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError, OSError)):
+            await send(Settings(base_url=dead), f"{dead}/v1/chat/completions")
+    assert [record.getMessage().count("have no provider to go to") for record in caplog.records] == [1]

@@ -14,6 +14,7 @@ import httpx
 import httpx2
 import litellm
 import pytest
+import requests
 
 import heliconnect as hc
 from heliconnect.callcontext import CallContext, enter_run
@@ -24,6 +25,7 @@ from tests.conftest import GATEWAY_MARK
 from tests.senders import BODY, MESSAGES, SENDERS, USER, Sender, a_dead_url, each_library, settings_for
 
 UNSENT = Reply(status=502, headers=(("helicone-error", "true"), ("helicone-unsent", "true")))
+NO_CONNECTION = (httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError, requests.ConnectionError)
 HTTPX = [pytest.param(module, id=module.__name__) for module in (httpx, httpx2)]
 
 
@@ -126,11 +128,11 @@ async def test_without_failover_a_call_fails_rather_than_leave_unrecorded(send: 
     """failover=False holds whatever other clients did to the gateway's state, and does nothing to theirs."""
     url = a_dead_url()
     strict = Settings(base_url=url, providers={provider.url: "openai"}, failover=False)
-    with pytest.raises((httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError)):
+    with pytest.raises(NO_CONNECTION):
         await send(strict, path_of(provider))
     assert switch.breaker.state(url).is_reachable
     assert await send(settings_for(provider, url), path_of(provider)) == (200, path_of(provider))
-    with pytest.raises((httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError)):
+    with pytest.raises(NO_CONNECTION):
         await send(strict, path_of(provider))
     assert len(provider.requests) == 1
 
@@ -333,3 +335,55 @@ async def test_aiohttp_middlewares_see_the_providers_request(provider: Provider,
         pass
     assert seen == [path_of(provider)]
     assert gateway.requests[0].headers["x-signed"] == "yes"
+
+
+# requests
+
+
+def test_requests_sees_the_provider_everywhere(provider: Provider, gateway: Provider) -> None:
+    """Response, error, hook and redirect name the provider and hold no key; its own redirect rules hold."""
+    seen: list[str] = []
+    gateway.script(
+        Reply(status=307, headers=(GATEWAY_MARK, ("location", "/v1/models"))),
+        Reply(status=400, headers=(GATEWAY_MARK,)),
+    )
+    with hc.connect(requests.Session(), settings_for(provider, gateway.url)) as session:
+        session.hooks["response"].append(lambda response, **_: seen.append(response.url))
+        answer = session.post(path_of(provider), json=BODY, headers={"Authorization": "Bearer sk-provider"})
+        assert (answer.url, [hop.url for hop in answer.history]) == (
+            path_of(provider, "/v1/models"),
+            [path_of(provider)],
+        )
+        assert seen == [path_of(provider), path_of(provider, "/v1/models")]
+        with pytest.raises(requests.HTTPError) as caught:
+            answer.raise_for_status()
+    assert not [name for name in caught.value.request.headers if name.lower().startswith("helicone")]
+    assert "secret" not in repr(caught.value.request.headers)
+    assert [got.headers["authorization"] for got in gateway.requests] == ["Bearer sk-provider"] * 2
+    assert len({got.headers["helicone-request-id"] for got in gateway.requests}) == 2
+
+
+def test_requests_keeps_its_errors_proxies_and_adapters(provider: Provider, gateway: Provider) -> None:
+    """A read timeout holds the caller's request; an adapter of one's own still sends; a file is sent again whole."""
+
+    class Own(requests.adapters.HTTPAdapter):
+        sent = 0
+
+        def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
+            Own.sent += 1
+            return super().send(request, *arguments, **options)
+
+    gateway.script(Reply(headers=(GATEWAY_MARK,), first_byte_delay_ms=2_000))
+    with hc.connect(requests.Session(), settings_for(provider, gateway.url)) as session:
+        session.mount("http://", Own())
+        assert session.get_adapter(provider.url).max_retries.total == 0
+        with pytest.raises(requests.ReadTimeout) as caught:
+            session.post(path_of(provider), json=BODY, timeout=0.2)
+        assert caught.value.request.url == path_of(provider)
+        gateway.always(UNSENT)
+        answer = session.post(path_of(provider), data=io.BytesIO(b"sound" * 1000))
+        assert (answer.status_code, answer.url, Own.sent) == (200, path_of(provider), 3)
+    assert [len(got.body) for got in (gateway.requests[-1], provider.requests[-1])] == [5000, 5000]
+    with hc.connect(requests.Session(), settings_for(provider, gateway.url.replace("http:", "https:"))) as session:
+        assert session.post(path_of(provider), json=BODY).status_code == 200
+    assert len(provider.requests) == 2

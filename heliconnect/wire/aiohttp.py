@@ -127,7 +127,7 @@ class _Routing:
                 if waited or not attempt.may_go_direct(error):  # who waited for the pool waited long enough
                     raise
                 return await _direct(request, handler)
-            if attempt.must_go_direct(response.headers, is_repeatable=_is_repeatable(request)):
+            if attempt.must_go_direct(response.status, response.headers, is_repeatable=_is_repeatable(request)):
                 response.close()
                 await request.close()
                 return await _direct(request, handler)
@@ -141,7 +141,8 @@ class _Routing:
         if isinstance(request.ssl, aiohttp.Fingerprint):
             return None  # the provider's certificate is pinned: nobody else is to see this
         raw = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in request.headers.items()]
-        return plan(self._session, request.method, str(request.url), raw)
+        body = getattr(request.body, "_value", None)
+        return plan(self._session, request.method, str(request.url), raw, body)
 
     async def _routed(
         self, attempt: Attempt, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

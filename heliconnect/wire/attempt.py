@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-from heliconnect.callcontext import active_run, current, note_request
+from heliconnect.callcontext import CallContext, active_run, current, note_request
 from heliconnect.failover import Verdict, judge
 from heliconnect.outgoing import Outgoing, prepare
 from heliconnect.protocol import UNSENT
@@ -22,12 +23,27 @@ __all__ = ["Attempt", "end_run", "going_direct", "plan"]
 _leaving: ContextVar[str | None] = ContextVar("heliconnect_leaving", default=None)
 
 
+@dataclass(slots=True)
+class Tried:
+    """The last call of this task or thread: what it asked, the id of its first attempt, and whether it failed."""
+
+    key: tuple[str, str, int | None]
+    first_id: str
+    has_failed: bool = True
+
+
+_tried: ContextVar[Tried | None] = ContextVar("heliconnect_tried", default=None)
+_RETRIED = frozenset({408, 409, 425, 429})
+
+
 class Attempt:
     """A call that is to be routed. outgoing says where and with what headers, settings by which rules."""
 
-    def __init__(self, outgoing: Outgoing, settings: Settings) -> None:
+    def __init__(self, outgoing: Outgoing, settings: Settings, tried: Tried) -> None:
         self.outgoing = outgoing
         self.settings = settings
+        self._tried = tried
+        self._has_failover = settings.failover and outgoing.has_direct
 
     @property
     def connect_timeout_s(self) -> float:
@@ -36,43 +52,64 @@ class Attempt:
 
     def may_begin(self) -> bool:
         """Whether the gateway may be tried now; if so the call's request id is noted."""
-        is_open = not self.settings.failover or switch.breaker.allows(self.outgoing.gateway, self.settings.cooldown_ms)
+        is_open = not self._has_failover or switch.breaker.allows(self.outgoing.gateway, self.settings.cooldown_ms)
         if is_open:
             note_request(self.outgoing.request_id)
+            _tried.set(self._tried)
         return is_open
 
     def may_go_direct(self, error: Exception) -> bool:
         """No connection was made, so nothing was sent: note that, and say whether to go direct."""
-        if self.settings.failover:
+        if self._has_failover:
             switch.breaker.failed(self.outgoing.gateway, type(error).__name__, self.settings.cooldown_ms)
-        return self.settings.failover
+        elif not self.outgoing.has_direct:
+            switch.tell(
+                f"the gateway {self.outgoing.gateway} cannot be reached, and calls addressed to it have no provider to "
+                "go to instead: let the client name its provider, and heliconnect routes it"
+            )
+        return self._has_failover
 
-    def must_go_direct(self, headers: Mapping[str, str], *, is_repeatable: bool) -> bool:
+    def must_go_direct(self, status: int, headers: Mapping[str, str], *, is_repeatable: bool) -> bool:
         """Whether an answer means that the request has to be sent again, straight to its provider.
 
-        headers are the answer's; is_repeatable says whether the request's body can be sent once more.
+        status and headers are the answer's; is_repeatable says whether the request's body can be sent once more.
         """
+        self._tried.has_failed = status in _RETRIED or status >= 500
         verdict = judge(self.settings.gateway, {name.lower() for name in headers}, headers.get(UNSENT))
         if verdict is not Verdict.FOREIGN:
             switch.breaker.answered(self.outgoing.gateway)
-        elif self.settings.failover:
+        elif self._has_failover:
             what = "what answers there is no gateway"
             switch.breaker.failed(self.outgoing.gateway, what, self.settings.cooldown_ms)
-        return verdict is not Verdict.PASSED_ON and self.settings.failover and is_repeatable
+        return verdict is not Verdict.PASSED_ON and self._has_failover and is_repeatable
 
 
-def plan(client: object, method: str, url: str, raw_headers: Iterable[tuple[bytes, bytes]]) -> Attempt | None:
-    """How a request of `client` is sent; None when it is left alone. Never raises."""
+def plan(
+    client: object, method: str, url: str, raw_headers: Iterable[tuple[bytes, bytes]], body: object = None
+) -> Attempt | None:
+    """How a request of `client` is sent; None when it is left alone. Never raises.
+
+    body is the request's where it is bytes or text. The same request again after one that failed is a retry: its record
+    names the first attempt's in the property `retry-of`.
+    """
     try:
         raw = list(raw_headers)
         settings = switch.settings_for(client, raw)
         if settings is None or (_leaving.get() is not None and _leaving.get() == _origin(url)):
             return None
-        outgoing = prepare(method, url, raw, current(), settings)
+        key = (method, url, hash(body) if isinstance(body, bytes | str) else None)
+        before = _tried.get()
+        first = before.first_id if before is not None and before.has_failed and before.key == key else None
+        context = current()
+        if first is not None:
+            context = context.overlaid(CallContext(properties={"retry-of": first}))
+        outgoing = prepare(method, url, raw, context, settings)
     except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
         switch.report(error)
         return None
-    return None if outgoing is None else Attempt(outgoing, settings)
+    if outgoing is None:
+        return None
+    return Attempt(outgoing, settings, Tried(key, first or outgoing.request_id))
 
 
 @contextlib.contextmanager

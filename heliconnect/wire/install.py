@@ -25,10 +25,10 @@ from heliconnect.wire.switch import Mode, switch
 
 __all__ = ["activate_for_runs", "connect", "install", "uninstall"]
 
-_LIBRARIES = ("httpx", "httpx2", "aiohttp")
+_LIBRARIES = ("httpx", "httpx2", "aiohttp", "requests")
 _SUPPORTED = (
     "OpenAI, AsyncOpenAI, Anthropic, AsyncAnthropic and other SDK clients built on httpx or httpx2, google-genai's "
-    "Client, httpx, httpx2 and aiohttp clients, LangChain chat models and embeddings"
+    "Client, clients and sessions of httpx, httpx2, aiohttp and requests, LangChain chat models and embeddings"
 )
 # Where SDKs and LangChain models keep the clients inside them.
 _INNER = (
@@ -67,8 +67,9 @@ def activate_for_runs() -> None:
 def connect(client: ClientT, settings: Settings | None = None, **changes: Unpack[SettingsChanges]) -> ClientT:
     """Route the calls of one client; gives back the same object.
 
-    Takes SDK clients (OpenAI, Anthropic, google-genai, ...), httpx, httpx2 and aiohttp clients, LangChain chat models
-    and embeddings. settings and `changes` hold for this client only; without them it follows the process's settings.
+    Takes SDK clients (OpenAI, Anthropic, google-genai, ...), clients and sessions of httpx, httpx2, aiohttp and
+    requests, LangChain chat models and embeddings. settings and `changes` hold for this client only; without them it
+    follows the process's settings.
 
     Raises UnsupportedClientError for anything else, SettingsError for a value that cannot be used.
     """

@@ -133,7 +133,9 @@ def planned(module: HttpModule, client: Any, request: Any) -> Plan | None:
     try:
         if not switch.may_route(client):
             return None
-        attempt = plan(client, request.method, str(request.url), request.headers.raw)
+        attempt = plan(
+            client, request.method, str(request.url), request.headers.raw, getattr(request, "_content", None)
+        )
         return None if attempt is None else Plan(module, client, request, attempt)
     except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
         switch.report(error)
@@ -180,7 +182,7 @@ def _flow(how: Plan, options: dict[str, Any], module: HttpModule) -> Flow:
         if not how.attempt.may_go_direct(error):
             raise
         return how.give_back((yield Step(how.direct, options, is_direct=True)))
-    if how.attempt.must_go_direct(response.headers, is_repeatable=how.is_repeatable):
+    if how.attempt.must_go_direct(response.status_code, response.headers, is_repeatable=how.is_repeatable):
         return how.give_back((yield Step(how.direct, options, close=response, is_direct=True)))
     how.give_back(response)
     following = how.redirected(response, options.get("follow_redirects"))

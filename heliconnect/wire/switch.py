@@ -67,9 +67,13 @@ class Switch:
     def report(self, error: Exception) -> None:
         """A mistake of ours or in the setup: said once of each kind; the call goes on without us."""
         kind = f"{type(error).__name__}: {error}" if isinstance(error, HeliconnectError) else type(error).__name__
-        if kind not in self._told:
-            self._told.add(kind)
-            _log.error("an LLM call could not be routed and goes straight to its provider: %s", kind)
+        self.tell(f"an LLM call could not be routed and goes straight to its provider: {kind}")
+
+    def tell(self, message: str) -> None:
+        """Say something that somebody has to see to, once."""
+        if message not in self._told:
+            self._told.add(message)
+            _log.error("%s", message)
 
 
 def _speaks_helicone(raw_headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -35,7 +35,8 @@ class Plane:
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.config = config
         self.loop = loop
-        self.targets = Targets(config.upstreams, config.allow_targets)
+        is_loopback = config.host == "localhost" or config.host.startswith("127.") or config.host == "::1"
+        self.targets = Targets(config.upstreams, config.allow_targets, trusts_local=is_loopback)
         self.upstreams = Upstreams(config, loop)
         self.budget = Budget(config.max_kept_total)
         self.is_stopping = False

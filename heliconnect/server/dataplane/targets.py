@@ -10,17 +10,17 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from heliconnect.routing import PROVIDERS, provider_by_name, provider_by_prefix, provider_of
+from heliconnect.routing import (
+    PROVIDERS,
+    is_control_path,
+    local_provider,
+    provider_by_name,
+    provider_by_prefix,
+    provider_of,
+)
 
 __all__ = ["Refusal", "Target", "Targets"]
 
-# The paths of our own pages and API; everything else goes to a provider.
-_CONTROL = re.compile(
-    r"/(?:$|ui(?:/|$)|healthcheck$|docs(?:/|$)|redoc$|openapi\.json$|metrics$|favicon\.ico$"
-    r"|v1/(?:request|session|user|property|metrics|dashboard|helicone-sql|trace|log|public|webhooks|prompt-2025|evals"
-    r"|feedback)(?:/|$)"
-    r"|(?:custom|oai|anthropic|googleapis)/v1/log$)"
-)
 _ANTHROPIC_PATH = re.compile(r"/v1/(?:messages|complete)(?:/|$)")
 _GEMINI_PATH = re.compile(r"/v1/models/[^/]+:[A-Za-z]+(?:\?|$)")
 _AZURE_PATH = "/openai/deployments/"
@@ -64,16 +64,20 @@ class Refusal:
 
 
 class Targets:
-    """Decides for each request; upstreams and allow_targets as in `Config`."""
+    """Decides for each request; upstreams and allow_targets as in `Config`.
 
-    def __init__(self, upstreams: dict[str, str], allow_targets: list[str]) -> None:
+    trusts_local says that callers are on this machine, so that its LLM servers (Ollama's port and the like) are theirs.
+    """
+
+    def __init__(self, upstreams: dict[str, str], allow_targets: list[str], *, trusts_local: bool = False) -> None:
+        self._trusts_local = trusts_local
         self._upstreams = {name: url.rstrip("/") for name, url in upstreams.items()}
         self._origins = {_origin(url) for url in self._upstreams.values()}
         self._allowed = {host.lower() for host in allow_targets}
 
     def is_control(self, path: str) -> bool:
         """Whether our own pages or API answer this path (without query)."""
-        return _CONTROL.match(path) is not None
+        return is_control_path(path)
 
     def of(self, target: str, target_url: str, api_base: str) -> Target | Refusal:
         """Where a request for `target` (path and query) goes.
@@ -115,10 +119,10 @@ class Targets:
         except ValueError:
             return Refusal(400, "Helicone-Target-URL must be an absolute http(s) URL")
         host = urlsplit(origin).hostname or ""
-        provider = provider_of(host)
-        is_trusted = (
-            origin in self._origins or host in self._allowed or (provider is not None and origin[:5] == "https")
-        )
+        local = local_provider(origin, path) if self._trusts_local else None
+        provider = local or provider_of(host)
+        is_known = local is not None or (provider is not None and origin.startswith("https"))
+        is_trusted = origin in self._origins or host in self._allowed or is_known
         if name is None and provider is not None:
             name = provider.name
         return _target(origin, path, name, is_trusted=is_trusted, key=key)
