@@ -20,6 +20,7 @@ __all__ = [
     "Provider",
     "Route",
     "is_control_path",
+    "is_loopback",
     "local_provider",
     "origin_of",
     "provider_by_name",
@@ -154,6 +155,7 @@ _BY_PATTERN = tuple(
 )
 _BY_LOCAL_PORT = {str(p.origin).rpartition(":")[2]: p for p in PROVIDERS if not p.hosts}
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_PORT = re.compile(r":\d+$")
 # What an LLM server on a port that anything else may use as well (vLLM's 8000) is asked for.
 _LLM_PATH = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|messages|rerank|score)(?:\?|$)")
 # The paths of our own gateway's pages and API; everything else there goes to a provider.
@@ -256,7 +258,7 @@ def route(url: str, settings: Settings) -> Route | None:
     if origin.startswith("https://"):
         provider = provider_of(origin[8:])
     else:
-        provider = local_provider(origin, rest) if _is_local(gateway) else None
+        provider = local_provider(origin, rest) if is_loopback(gateway) else None
     return None if provider is None else _address(provider.name, provider, origin, rest, settings)
 
 
@@ -281,8 +283,10 @@ def _is_cloud(origin: str) -> bool:
     return origin.startswith("https://") and origin.endswith(CLOUD_DOMAINS)
 
 
-def _is_local(origin: str) -> bool:
-    return origin.partition("://")[2].rpartition(":")[0] in _LOCAL_HOSTS
+def is_loopback(origin: str) -> bool:
+    """Whether an origin ("http://127.0.0.1:8787") names this very machine."""
+    host = _PORT.sub("", origin.partition("://")[2])
+    return host in _LOCAL_HOSTS or host.startswith("127.")
 
 
 def _address(name: str, provider: Provider | None, origin: str, rest: str, settings: Settings) -> Route | None:

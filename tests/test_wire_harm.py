@@ -13,6 +13,7 @@ import aiohttp
 import httpx
 import httpx2
 import litellm
+import openai
 import pytest
 import requests
 
@@ -22,6 +23,7 @@ from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from heliconnect.wire.switch import switch
 from tests.conftest import GATEWAY_MARK
+from tests.plane import RawUpstream
 from tests.senders import BODY, MESSAGES, SENDERS, USER, Sender, a_dead_url, each_library, settings_for
 
 UNSENT = Reply(status=502, headers=(("helicone-error", "true"), ("helicone-unsent", "true")))
@@ -387,3 +389,33 @@ def test_requests_keeps_its_errors_proxies_and_adapters(provider: Provider, gate
     with hc.connect(requests.Session(), settings_for(provider, gateway.url.replace("http:", "https:"))) as session:
         assert session.post(path_of(provider), json=BODY).status_code == 200
     assert len(provider.requests) == 2
+
+
+# Proxies of the environment
+
+
+async def test_a_proxy_of_the_environment_never_sees_a_call_to_a_gateway_on_this_machine(
+    provider: Provider, gateway: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain request to it would show both keys to the proxy, which could not reach it anyway."""
+    with RawUpstream(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n") as proxy:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        settings, url = settings_for(provider, gateway.url), path_of(provider)
+        for module in (httpx, httpx2):
+            with hc.connect(module.Client(), settings) as client:
+                client.post(url, json=BODY)
+            async with hc.connect(module.AsyncClient(), settings) as client:
+                await client.post(url, json=BODY)
+        async with hc.connect(aiohttp.ClientSession(trust_env=True), settings) as session:
+            await session.post(url, json=BODY)
+            await session.post(url, json=BODY, proxy=proxy.url)
+        with hc.connect(requests.Session(), settings) as one:
+            one.post(url, json=BODY)
+            one.post(url, json=BODY, proxies={"http": proxy.url})
+        with hc.connect(openai.OpenAI(base_url=f"{provider.url}/v1", api_key="k"), settings) as sdk:
+            sdk.models.list()
+    assert proxy.received == []
+    assert (len(gateway.requests), len(provider.requests)) == (9, 0)

@@ -155,7 +155,9 @@ class _Routing:
             request.url = URL(attempt.outgoing.url, encoded=True)
             request.headers = _routed_headers(request.headers, attempt)
             request.server_hostname = None
-            if self._session.trust_env and not self._has_proxy:
+            if attempt.is_on_this_machine:
+                request.proxy = request.proxy_auth = None
+            elif self._session.trust_env and not self._has_proxy:
                 request.proxy, request.proxy_auth = _env_proxy(request.url)
             self._bound_connect(bound if connect is None else min(bound, connect))
             response = await handler(request)

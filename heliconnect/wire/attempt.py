@@ -14,7 +14,7 @@ from heliconnect.callcontext import CallContext, active_run, current, note_reque
 from heliconnect.failover import Verdict, judge
 from heliconnect.outgoing import Outgoing, prepare
 from heliconnect.protocol import UNSENT
-from heliconnect.routing import origin_of
+from heliconnect.routing import is_loopback, origin_of
 from heliconnect.settings import Settings
 from heliconnect.wire.switch import switch
 
@@ -49,6 +49,11 @@ class Attempt:
     def connect_timeout_s(self) -> float:
         """How long a connection to the gateway may take, in seconds."""
         return self.settings.connect_timeout_ms / 1000
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the gateway is on this machine: then it is reached without any proxy, which would see its keys."""
+        return is_loopback(self.outgoing.gateway)
 
     def may_begin(self) -> bool:
         """Whether the gateway may be tried now; if so the call's request id is noted."""

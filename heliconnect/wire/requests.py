@@ -141,10 +141,11 @@ class _Adapter(requests.adapters.BaseAdapter):
     def _bounded(self, routed: requests.PreparedRequest, attempt: Attempt, options: dict[str, Any]) -> dict[str, Any]:
         """The options of the sending as they fit the gateway: its own connect timeout and proxies, no certificate."""
         proxies: Mapping[str, str] = options.get("proxies") or {}
-        if self._session.trust_env and should_bypass_proxies(routed.url or "", no_proxy=proxies.get("no_proxy")):
-            proxies = {}
+        is_bypassed = attempt.is_on_this_machine
+        if not is_bypassed and self._session.trust_env:
+            is_bypassed = should_bypass_proxies(routed.url or "", no_proxy=proxies.get("no_proxy"))
         timeout = _timeout(options.get("timeout"), attempt.connect_timeout_s)
-        return {**options, "proxies": proxies, "timeout": timeout, "cert": None}
+        return {**options, "proxies": {} if is_bypassed else proxies, "timeout": timeout, "cert": None}
 
 
 def _timeout(given: Any, bound_s: float) -> Any:

@@ -26,6 +26,7 @@ class HttpModule(Protocol):
     """What httpx and httpx2 have in common, as far as it is used here."""
 
     Request: Any
+    URL: Any
     ByteStream: Any
     Client: Any
     AsyncClient: Any
@@ -136,10 +137,24 @@ def planned(module: HttpModule, client: Any, request: Any) -> Plan | None:
         attempt = plan(
             client, request.method, str(request.url), request.headers.raw, getattr(request, "_content", None)
         )
-        return None if attempt is None else Plan(module, client, request, attempt)
+        if attempt is None:
+            return None
+        if attempt.is_on_this_machine:
+            _bypass_proxy(module, client, attempt.outgoing.gateway)
+        return Plan(module, client, request, attempt)
     except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
         switch.report(error)
         return None
+
+
+def _bypass_proxy(module: HttpModule, client: Any, gateway: str) -> None:
+    """Let the client reach this origin without the proxy it has for it, if it has one: what NO_PROXY does."""
+    if not client._mounts:
+        return
+    transport = client._transport_for_url(module.URL(gateway))
+    if type(getattr(transport, "_pool", None)).__name__.endswith("Proxy"):
+        pattern = type(next(iter(client._mounts)))
+        client._mounts = {pattern(gateway): None, **client._mounts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from heliconnect.exchange import End
+from heliconnect.routing import is_loopback
 from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.dataplane.capture import Budget, Tee
 from heliconnect.server.dataplane.client_side import ClientSide
@@ -35,8 +36,8 @@ class Plane:
     def __init__(self, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.config = config
         self.loop = loop
-        is_loopback = config.host == "localhost" or config.host.startswith("127.") or config.host == "::1"
-        self.targets = Targets(config.upstreams, config.allow_targets, trusts_local=is_loopback)
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self.targets = Targets(config.upstreams, config.allow_targets, trusts_local=is_loopback(f"http://{host}"))
         self.upstreams = Upstreams(config, loop)
         self.budget = Budget(config.max_kept_total)
         self.is_stopping = False
