@@ -22,19 +22,23 @@ from typing import Generic, TypedDict, TypeVar, Unpack
 
 __all__ = [
     "CallContext",
+    "Captured",
     "Run",
     "Scope",
     "Session",
     "active_run",
     "ambient",
+    "capture",
     "context",
     "current",
     "enter_run",
     "find",
+    "identify",
     "join_path",
     "last_request_id",
     "leave",
     "note_request",
+    "serve",
     "session",
     "step",
     "use",
@@ -119,20 +123,30 @@ class Run:
         self.request_ids: list[str] = []
 
 
-_ambient: ContextVar[CallContext] = ContextVar("heliconnect_ambient", default=_NOTHING)
+class _Served:
+    """The context of one web request: threads and tasks that serve it see the same, in their copies of the variable."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: CallContext) -> None:
+        self.context = context
+
+
+_ambient: ContextVar[CallContext | _Served] = ContextVar("heliconnect_ambient", default=_NOTHING)
 _run: ContextVar[Run | None] = ContextVar("heliconnect_run", default=None)
 _last_request_id: ContextVar[str | None] = ContextVar("heliconnect_last_request_id", default=None)
 
 
 def ambient() -> CallContext:
     """The context of the surrounding code alone, without any framework run."""
-    return _ambient.get()
+    here = _ambient.get()
+    return here.context if isinstance(here, _Served) else here
 
 
 def current() -> CallContext:
     """The context a call made now would carry: the surrounding one, overlaid by the framework run in force."""
     run = active_run()
-    return _ambient.get() if run is None else _ambient.get().overlaid(run.context)
+    return ambient() if run is None else ambient().overlaid(run.context)
 
 
 def active_run() -> Run | None:
@@ -202,17 +216,18 @@ class Scope(Generic[ValueT]):
     words count.
     """
 
-    __slots__ = ("_context", "_tokens", "_value")
+    __slots__ = ("_context", "_run", "_tokens", "_value")
 
-    def __init__(self, context: CallContext, value: ValueT) -> None:
+    def __init__(self, context: CallContext | _Served, value: ValueT, run: Run | None = None) -> None:
         self._context = context
         self._value = value
-        self._tokens: tuple[Token[CallContext], Token[Run | None]] | None = None
+        self._run = run
+        self._tokens: tuple[Token[CallContext | _Served], Token[Run | None]] | None = None
 
     def __enter__(self) -> ValueT:
         if self._tokens is not None:
             raise RuntimeError("a heliconnect scope is entered once; make a new one for each `with`")
-        self._tokens = (_ambient.set(self._context), _run.set(None))
+        self._tokens = (_ambient.set(self._context), _run.set(self._run))
         return self._value
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -232,6 +247,35 @@ def use(context: CallContext) -> Scope[CallContext]:
     return Scope(context, context)
 
 
+def serve(context: CallContext) -> Scope[CallContext]:
+    """Put `context` in force for a web request: `identify` changes it for all that serves this request."""
+    return Scope(_Served(context), context)
+
+
+class Captured:
+    """What was in force when it was made, to be put in force elsewhere: `with captured.scope(): ...`."""
+
+    __slots__ = ("_ambient", "_run")
+
+    def __init__(self) -> None:
+        self._ambient = _ambient.get()
+        self._run = _run.get()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was in force."""
+        return self._ambient is _NOTHING and self._run is None
+
+    def scope(self) -> Scope[None]:
+        """A `with` block in which the captured context is in force; a new one for each use."""
+        return Scope(self._ambient, None, self._run)
+
+
+def capture() -> Captured:
+    """What is in force now, for another thread, task or callback."""
+    return Captured()
+
+
 def context(**changes: Unpack[ContextFields]) -> Scope[CallContext]:
     """Add to the current context for the length of a `with` block: `with context(user_id="ada"): ...`.
 
@@ -240,16 +284,37 @@ def context(**changes: Unpack[ContextFields]) -> Scope[CallContext]:
 
     Raises TypeError for a keyword that is not a field.
     """
+    merged = current().overlaid(_changes("context", changes))
+    return Scope(merged, merged)
+
+
+def identify(**changes: Unpack[ContextFields]) -> None:
+    """Add to the context for the rest of the web request, from wherever it is served: `identify(user_id=user.id)`.
+
+    For what is known only once a request is under way, in a dependency or an endpoint, synchronous ones included: what
+    they set in a context variable would be lost. Within a `with context(...)` block, and outside of web requests, it
+    changes what is in force in this task or thread from here on. Takes what `context` takes.
+
+    Raises TypeError for a keyword that is not a field.
+    """
+    given = _changes("identify", changes)
+    here = _ambient.get()
+    if isinstance(here, _Served):
+        here.context = here.context.overlaid(given)
+    else:
+        _ambient.set(here.overlaid(given))
+
+
+def _changes(function: str, changes: ContextFields) -> CallContext:
     unknown = changes.keys() - {f.name for f in fields(CallContext)}
     if unknown:
         raise TypeError(
-            f"context() takes {', '.join(f.name for f in fields(CallContext))}, got {', '.join(sorted(unknown))}; "
+            f"{function}() takes {', '.join(f.name for f in fields(CallContext))}, got {', '.join(sorted(unknown))}; "
             "anything else belongs into properties={...}"
         )
     if "properties" in changes:
-        changes["properties"] = _frozen(changes["properties"])
-    merged = current().overlaid(CallContext(**changes))
-    return Scope(merged, merged)
+        changes = {**changes, "properties": _frozen(changes["properties"])}
+    return CallContext(**changes)
 
 
 def _frozen(properties: object) -> Mapping[str, object]:

@@ -15,10 +15,13 @@ from __future__ import annotations
 import inspect
 import ipaddress
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from heliconnect.callcontext import CallContext, use
+from heliconnect.callcontext import CallContext, serve
+from heliconnect.carrying import CONTEXT_HEADER, read_token
 from heliconnect.errors import MissingExtraError, SettingsError
 
 try:
@@ -37,6 +40,9 @@ Trust = Callable[[Scope], bool] | Iterable[str]
 
 _FIELDS = ("user_id", "session_id", "session_name", "session_path")
 _MAX_HEADER_CHARACTERS = 256
+_MAX_MEMBERS = 64
+_TOKEN = CONTEXT_HEADER.lower().encode()
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 def from_state(name: str) -> Callable[[Scope], object]:
@@ -65,9 +71,14 @@ class HeliconeMiddleware:
     mapping whose values are such, or a callable that gives the mapping. Callables may be async. One that raises costs
     its own value only.
 
-    trusted_headers maps names of request headers to those fields ("property:<name>" for a property). They are believed
-    only from callers that `trust` accepts: a callable on the scope, or networks such as "10.0.0.0/8". Without `trust`
-    nobody is believed: a browser cannot name somebody else. What a believed header says wins.
+    trusted_headers maps names of request headers to those fields ("property:<name>" for a property), baggage maps names
+    of W3C baggage members in the same way. They are believed only from callers that `trusted` accepts: a callable on
+    the scope, or networks such as "10.0.0.0/8". Without `trusted` nobody is believed: a browser cannot name somebody
+    else. What a believed header says wins. With traceparent the trace id of a believed W3C `traceparent` is the
+    property `trace-id`, and the session id where no other is known.
+
+    With accept_tokens the context of another service arrives in X-Heliconnect-Context, a token of `heliconnect.dump`,
+    believed from anybody who knows the secret; what is said here comes on top of it.
 
     Raises SettingsError for an unknown field or a malformed network.
     """
@@ -82,33 +93,45 @@ class HeliconeMiddleware:
         session_path: Source = None,
         properties: Mapping[str, Source] | Callable[[Scope], object] | None = None,
         trusted_headers: Mapping[str, str] | None = None,
-        trust: Trust | None = None,
+        trusted: Trust | None = None,
+        traceparent: bool = False,
+        baggage: Mapping[str, str] | None = None,
+        accept_tokens: bool = False,
     ) -> None:
         self.app = app
         self._sources = {"user_id": user_id, "session_id": session_id}
         self._sources |= {"session_name": session_name, "session_path": session_path}
         self._properties = properties
         self._headers = {name.lower().encode(): _field(field) for name, field in (trusted_headers or {}).items()}
-        self._trusts = _trust(trust)
+        self._baggage = {name: _field(field) for name, field in (baggage or {}).items()}
+        self._reads_trace = traceparent
+        self._reads_tokens = accept_tokens
+        self._trusts = _trust(trusted)
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
-        with use(await self._context(scope)):
+        with serve(await self._context(scope)):
             await self.app(scope, receive, send)
 
     async def _context(self, scope: Scope) -> CallContext:
         found: dict[str, Any] = {name: await self._value(name, source, scope) for name, source in self._sources.items()}
         properties = dict(await self._all_properties(scope))
-        if self._headers and self._is_trusted(scope):
+        if (self._headers or self._baggage or self._reads_trace) and self._is_trusted(scope):
             for field, value in self._said(scope):
                 if field in found:
                     found[field] = value
                 else:
                     properties[field.removeprefix("property:")] = value
-        return CallContext(**found, properties=properties)
+            trace_id = _trace_id(scope) if self._reads_trace else None
+            if trace_id is not None:
+                properties["trace-id"] = trace_id
+                found["session_id"] = found["session_id"] or trace_id
+        own = CallContext(**found, properties=properties)
+        sent = read_token(_header(scope, _TOKEN)) if self._reads_tokens else None
+        return own if sent is None else sent.overlaid(own)
 
     async def _value(self, name: str, source: Source, scope: Scope) -> object:
         if not callable(source):
@@ -131,23 +154,22 @@ class HeliconeMiddleware:
         try:
             return self._trusts(scope)
         except Exception as error:  # noqa: BLE001 - in doubt nobody is believed, and the request goes on
-            self._report("trust", error)
+            self._report("the trust", error)
             return False
 
     def _said(self, scope: Scope) -> Iterable[tuple[str, str]]:
-        """What trusted headers say: the first line of each, if it is short printable text."""
+        """What trusted headers and baggage say: the first line of each, if it is short printable text."""
         seen: set[bytes] = set()
         for name, raw in scope["headers"]:
             field = self._headers.get(name)
-            if field is None or name in seen:
-                continue
-            seen.add(name)
-            try:
-                text = raw.decode()
-            except UnicodeDecodeError:
-                continue
-            if text and len(text) <= _MAX_HEADER_CHARACTERS and text.isprintable():
-                yield field, text
+            if field is not None and name not in seen:
+                seen.add(name)
+                text = _identity(raw)
+                if text is not None:
+                    yield field, text
+        for member, text in _members(_header(scope, b"baggage") if self._baggage else None):
+            if member in self._baggage:
+                yield self._baggage[member], text
 
     def _report(self, name: str, error: Exception) -> None:
         if name not in self._told:
@@ -155,21 +177,51 @@ class HeliconeMiddleware:
             _log.warning("%s of a request could not be read (%s): left out", name, type(error).__name__)
 
 
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    found: bytes | None = next((value for key, value in scope["headers"] if key == name), None)
+    return found
+
+
+def _identity(raw: bytes) -> str | None:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text and len(text) <= _MAX_HEADER_CHARACTERS and text.isprintable() else None
+
+
+def _members(baggage: bytes | None) -> Iterable[tuple[str, str]]:
+    """The members of a W3C baggage header; what follows a semicolon are properties of the member, not its value."""
+    for member in (baggage or b"").decode("latin-1").split(",")[:_MAX_MEMBERS]:
+        name, equals, value = member.partition("=")
+        text = _identity(unquote_to_bytes(value.partition(";")[0].strip())) if equals else None
+        if text is not None:
+            yield name.strip(), text
+
+
+def _trace_id(scope: Scope) -> str | None:
+    """The trace id of a W3C traceparent header; None for a malformed one, or one of zeros."""
+    found = _TRACEPARENT.fullmatch((_header(scope, b"traceparent") or b"").decode("latin-1"))
+    return None if found is None or set(found[1]) == {"0"} else found[1]
+
+
 def _field(field: str) -> str:
     if field not in _FIELDS and not field.startswith("property:"):
-        raise SettingsError(f"trusted_headers: expected one of {', '.join(_FIELDS)} or property:<name>, got {field!r}")
+        raise SettingsError(
+            f"trusted_headers and baggage: expected one of {', '.join(_FIELDS)} or property:<name>, got {field!r}"
+        )
     return field
 
 
-def _trust(trust: Trust | None) -> Callable[[Scope], bool]:
-    if trust is None:
+def _trust(trusted: Trust | None) -> Callable[[Scope], bool]:
+    if trusted is None:
         return lambda scope: False
-    if callable(trust):
-        return trust
+    if callable(trusted):
+        return trusted
     try:
-        networks = [ipaddress.ip_network(network) for network in trust]
+        networks = [ipaddress.ip_network(network) for network in trusted]
     except ValueError as error:
-        raise SettingsError(f"trust: expected networks such as 10.0.0.0/8, got {error}") from error
+        raise SettingsError(f"trusted: expected networks such as 10.0.0.0/8, got {error}") from error
 
     def is_within(scope: Scope) -> bool:
         client = scope.get("client")

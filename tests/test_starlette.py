@@ -201,7 +201,7 @@ TRUSTED = {"x-user": "user_id", "X-Tier": "property:tier"}
 )
 async def test_identity_headers_are_believed_from_trusted_callers_only(trust: Any, believed: bool) -> None:
     """A browser cannot set somebody else's user id."""
-    context = await seen_by(FORGED, user_id="known", trusted_headers=TRUSTED, trust=trust)
+    context = await seen_by(FORGED, user_id="known", trusted_headers=TRUSTED, trusted=trust)
     assert context.user_id == ("boss" if believed else "known")
     assert dict(context.properties) == ({"tier": "gold"} if believed else {})
 
@@ -210,7 +210,7 @@ async def test_identity_headers_are_believed_from_trusted_callers_only(trust: An
 async def test_odd_identity_headers_are_not_believed(value: bytes) -> None:
     """Only short printable UTF-8 text is."""
     scope = {"headers": [(b"x-user", value)], "client": ("10.1.2.3", 5)}
-    context = await seen_by(scope, user_id="known", trusted_headers=TRUSTED, trust=["10.0.0.0/8"])
+    context = await seen_by(scope, user_id="known", trusted_headers=TRUSTED, trusted=["10.0.0.0/8"])
     assert context.user_id == "known"
 
 
@@ -238,4 +238,108 @@ def test_wrong_options_are_explained() -> None:
     with pytest.raises(hc.SettingsError, match="property:<name>"):
         HeliconeMiddleware(an_app(), trusted_headers={"x-user": "usr"})
     with pytest.raises(hc.SettingsError, match=r"10\.0\.0\.0/8"):
-        HeliconeMiddleware(an_app(), trust=["10.0.0.0/99"])
+        HeliconeMiddleware(an_app(), trusted=["10.0.0.0/99"])
+
+
+# What is known only once the request is under way, and what other services say
+
+
+def remember_sync(name: str) -> None:
+    hc.identify(user_id=name)
+
+
+async def remember_async(name: str) -> None:
+    await asyncio.sleep(0.001)
+    hc.identify(user_id=name, properties={"seen": "yes"})
+
+
+def an_identifying_app(**options: Any) -> FastAPI:
+    app = FastAPI(middleware=[Middleware(HeliconeMiddleware, **options)])
+
+    @app.get("/sync-dependency", dependencies=[Depends(remember_sync)])
+    async def after_sync() -> str:
+        return user()
+
+    @app.get("/async-dependency", dependencies=[Depends(remember_async)])
+    def after_async() -> str:
+        return f"{user()} {hc.current().properties['seen']}"
+
+    @app.get("/stream", dependencies=[Depends(remember_sync)])
+    def stream() -> StreamingResponse:
+        def parts() -> Iterator[str]:
+            yield user()
+
+        return StreamingResponse(parts())
+
+    @app.get("/said")
+    def said() -> dict[str, Any]:
+        here = hc.current()
+        return {"user": here.user_id, "session": here.session_id, "properties": dict(here.properties)}
+
+    return app
+
+
+def test_a_dependency_identifies_the_rest_of_the_request() -> None:
+    """A synchronous one too, which runs in a thread of its own; requests at once do not mix, the next begins anew."""
+    with serving(an_identifying_app()) as address, httpx.Client(base_url=f"http://{address}") as client:
+        assert client.get("/said").json()["user"] is None
+        with hc.Executor(20) as pool:
+            names = [f"user-{n}" for n in range(60)]
+            paths = ["sync-dependency", "async-dependency", "stream"]
+            answers = list(pool.map(lambda n: client.get(f"/{paths[int(n[5:]) % 3]}", params={"name": n}).text, names))
+        assert [answer.strip('"').removesuffix(" yes") for answer in answers] == names
+        assert client.get("/said").json()["user"] is None
+
+
+def test_identify_outside_of_a_request_and_inside_a_block() -> None:
+    """It changes what is in force here, and a block takes it back."""
+    with hc.context(session_id="s"):
+        hc.identify(user_id="ada")
+        assert (hc.current().user_id, hc.current().session_id) == ("ada", "s")
+    assert hc.current() == CallContext()
+    with pytest.raises(TypeError, match=r"identify\(\) takes"):
+        hc.identify(nonsense=1)  # type: ignore[call-arg]  # the error is the test
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("headers", "session", "properties"),
+    [
+        pytest.param({"traceparent": TRACE}, TRACE[3:35], {"trace-id": TRACE[3:35]}, id="trace"),
+        pytest.param({"traceparent": "00-" + "0" * 32 + TRACE[35:]}, None, {}, id="trace-of-zeros"),
+        pytest.param({"traceparent": "ff" + TRACE[2:]}, None, {}, id="unknown-version"),
+        pytest.param({"traceparent": "nonsense"}, None, {}, id="no-trace"),
+        pytest.param({"baggage": "tier=pro;x=1, chat = s%C3%BC%C3%9F ,other=1"}, "süß", {"tier": "pro"}, id="baggage"),
+        pytest.param({"baggage": "tier=a%0Ab,chat=,,=,;"}, None, {}, id="odd-baggage"),
+    ],
+)
+def test_trace_and_baggage_are_read_from_trusted_callers(
+    headers: dict[str, str], session: str | None, properties: dict[str, str]
+) -> None:
+    """As session and properties; what is malformed is as if it were not there, and strangers are not believed."""
+    options = {"traceparent": True, "baggage": {"tier": "property:tier", "chat": "session_id"}}
+    with serving(an_identifying_app(trusted=["127.0.0.0/8"], **options)) as address:
+        said = httpx.get(f"http://{address}/said", headers=headers).json()
+        assert said == {"user": None, "session": session, "properties": properties}
+    with serving(an_identifying_app(trusted=["10.0.0.0/8"], **options)) as address:
+        said = httpx.get(f"http://{address}/said", headers=headers).json()
+        assert said == {"user": None, "session": None, "properties": {}}
+
+
+def test_a_signed_token_brings_the_context_of_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows the secret is believed, whatever its address; what the middleware knows itself comes on top."""
+    monkeypatch.setenv("HELICONNECT_SECRET", "s" * 32)
+    with hc.context(user_id="ada", properties={"tier": "pro"}), hc.session("trip", id="s-1"):
+        token = hc.dump()
+    app = an_identifying_app(accept_tokens=True, properties={"service": "b"})
+    with serving(app) as address, httpx.Client(base_url=f"http://{address}") as client:
+        said = client.get("/said", headers={"X-Heliconnect-Context": token}).json()
+        assert said == {"user": "ada", "session": "s-1", "properties": {"tier": "pro", "service": "b"}}
+        for odd in (token[:-1], "x" * 9_000, "ü".encode()):
+            said = client.get("/said", headers={"X-Heliconnect-Context": odd}).json()
+            assert said == {"user": None, "session": None, "properties": {"service": "b"}}
+    with serving(an_identifying_app()) as address:
+        said = httpx.get(f"http://{address}/said", headers={"X-Heliconnect-Context": token}).json()
+        assert said["user"] is None

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, TypeVar, Unpack
 
+from heliconnect.carrying import patch_threads, unpatch_threads
 from heliconnect.errors import MissingExtraError, UnsupportedClientError
 from heliconnect.settings import Settings, SettingsChanges, configure, get_settings
 from heliconnect.settings import merged as merged_settings
@@ -39,20 +40,25 @@ _MAX_DEPTH = 5
 ClientT = TypeVar("ClientT")
 
 
-def install(settings: Settings | None = None, **changes: Unpack[SettingsChanges]) -> None:
+def install(settings: Settings | None = None, *, threads: bool = False, **changes: Unpack[SettingsChanges]) -> None:
     """Route every LLM call of the process, whatever client or framework makes it.
 
-    settings default to those of the environment; `changes` are applied to them. Calling it again only changes the
-    settings. Raises SettingsError for a value that cannot be used.
+    settings default to those of the environment; `changes` are applied to them. With threads every new thread, timer
+    and task of a thread pool takes the call context along. Calling it again only changes the settings.
+
+    Raises SettingsError for a value that cannot be used.
     """
     configure(settings, **changes)
     _patch()
     switch.mode = Mode.ALL
+    if threads:
+        patch_threads()
 
 
 def uninstall() -> None:
     """Undo `install` and what adapters switched on; clients given to `connect` stay connected."""
     switch.mode = Mode.OFF
+    unpatch_threads()
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
     for shell in _shells():
         shell.unpatch()
