@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         UnsupportedClientError,
     )
     from heliconnect.outgoing import headers
-    from heliconnect.settings import Settings, configure
+    from heliconnect.settings import Settings, configure, disabled
     from heliconnect.wire.install import connect, install, uninstall
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "connect",
     "context",
     "current",
+    "disabled",
     "dump",
     "headers",
     "identify",
@@ -84,6 +85,7 @@ _HOMES = {
     "connect": "heliconnect.wire.install",
     "context": "heliconnect.callcontext",
     "current": "heliconnect.callcontext",
+    "disabled": "heliconnect.settings",
     "dump": "heliconnect.carrying",
     "headers": "heliconnect.outgoing",
     "identify": "heliconnect.callcontext",

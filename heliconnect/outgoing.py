@@ -112,6 +112,7 @@ def headers(settings: Settings | None = None) -> dict[str, str]:
     return made if used.api_key is None else {**made, AUTH: f"Bearer {used.api_key}"}
 
 
-def direct_headers(raw: Iterable[tuple[bytes, bytes]]) -> RawPairs:
-    """`raw` without any `Helicone-*` line: what a request carries when it goes straight to its provider."""
-    return [(name, value) for name, value in raw if not name.lower().startswith(_PREFIX)]
+def direct_headers(raw: Iterable[tuple[bytes, bytes]], prefix: str = PREFIX) -> RawPairs:
+    """`raw` without any `Helicone-*` line, or any of another prefix: what goes straight to a provider."""
+    start = prefix.encode()
+    return [(name, value) for name, value in raw if not name.lower().startswith(start)]

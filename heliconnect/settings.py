@@ -10,8 +10,10 @@ With neither key nor base URL the gateway is the local one, http://127.0.0.1:878
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -27,8 +29,10 @@ __all__ = [
     "Settings",
     "SettingsChanges",
     "configure",
+    "disabled",
     "from_env",
     "get_settings",
+    "is_disabled",
     "merged",
 ]
 
@@ -154,6 +158,24 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         providers=_providers(environ),
         disabled=_flag(environ, "HELICONNECT_DISABLED"),
     )
+
+
+_disabled: ContextVar[bool] = ContextVar("heliconnect_disabled", default=False)
+
+
+@contextlib.contextmanager
+def disabled() -> Iterator[None]:
+    """Route nothing within: `with disabled(): ...`. Holds for this task or thread and the tasks it starts inside."""
+    token = _disabled.set(True)
+    try:
+        yield
+    finally:
+        _disabled.reset(token)
+
+
+def is_disabled() -> bool:
+    """Whether this is within a `disabled()` block."""
+    return _disabled.get()
 
 
 _current: Settings | None = None

@@ -14,8 +14,9 @@ from typing import Any
 from heliconnect.callcontext import CallContext, current, leave
 from heliconnect.errors import HeliconnectError, MissingExtraError
 from heliconnect.protocol import CONTEXT_REF
-from heliconnect.settings import get_settings
+from heliconnect.settings import get_settings, is_disabled
 from heliconnect.wire.install import activate_for_runs
+from heliconnect.wire.switch import Mode, switch
 
 try:
     from litellm.integrations.custom_logger import CustomLogger
@@ -65,7 +66,7 @@ class HeliconeLogger(CustomLogger):
             body, headers = additional.get("complete_input_dict"), additional.get("headers")
             if isinstance(body, MutableMapping) and _is_sdk_call(kwargs):
                 headers = body["extra_headers"] = dict(body.get("extra_headers") or {})  # not the caller's own
-            if isinstance(headers, MutableMapping) and not _has_reference(headers) and not get_settings().disabled:
+            if isinstance(headers, MutableMapping) and not _has_reference(headers) and _routes():
                 headers[CONTEXT_REF] = leave(_context(kwargs))
         except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
             self._report(error)
@@ -73,7 +74,7 @@ class HeliconeLogger(CustomLogger):
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
         """LiteLLM's hook before an asynchronous call, for each deployment a router tries."""
         try:
-            if get_settings().disabled:
+            if not _routes():
                 return None
             headers = {
                 name: value
@@ -90,6 +91,11 @@ class HeliconeLogger(CustomLogger):
         if kind not in self._told:
             self._told.add(kind)
             _log.warning("a LiteLLM call could not be given its context: %s", kind)
+
+
+def _routes() -> bool:
+    """Whether a call could be routed at all: a context is left for it only then."""
+    return switch.mode is not Mode.OFF and not get_settings().disabled and not is_disabled()
 
 
 def _is_sdk_call(kwargs: Mapping[str, Any]) -> bool:

@@ -118,7 +118,7 @@ def redis_server() -> Iterator[int]:
 async def test_arq_jobs_run_for_whom_they_were_enqueued() -> None:
     """The pool and the worker have one line each; jobs without a context have none."""
     pytest.importorskip("arq", reason="arq is not installed")
-    from arq import create_pool
+    from arq import create_pool, func
     from arq.connections import RedisSettings
     from arq.worker import Worker
 
@@ -137,7 +137,9 @@ async def test_arq_jobs_run_for_whom_they_were_enqueued() -> None:
             with hc.context(user_id=name):
                 await pool.enqueue_job("who", name)
         await pool.enqueue_job("who", "nobody")
-        worker = Worker([who], redis_settings=settings, on_job_start=carry_job, burst=True, handle_signals=False)
+        worker = Worker(
+            [func(who, name="who")], redis_settings=settings, on_job_start=carry_job, burst=True, handle_signals=False
+        )
         await worker.main()
         await worker.close()
         await pool.aclose()

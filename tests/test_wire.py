@@ -18,6 +18,7 @@ import requests
 
 import heliconnect as hc
 from heliconnect.callcontext import CallContext, enter_run
+from heliconnect.protocol import CONTEXT_REF
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from tests.conftest import GATEWAY_MARK
@@ -308,3 +309,24 @@ async def test_a_call_addressed_to_the_gateway_gets_its_context(
         with pytest.raises((httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError, OSError)):
             await send(Settings(base_url=dead), f"{dead}/v1/chat/completions")
     assert [record.getMessage().count("have no provider to go to") for record in caplog.records] == [1]
+
+
+@each_library
+async def test_a_disabled_block_leaves_calls_alone(send: Sender, provider: Provider, gateway: Provider) -> None:
+    """In this task and those it starts inside, and in no other."""
+    settings, url = settings_for(provider, gateway.url), f"{provider.url}/v1/chat/completions"
+    with hc.disabled():
+        await send(settings, url)
+        await asyncio.create_task(send(settings, url))
+    await send(settings, url)
+    assert (len(provider.requests), len(gateway.requests)) == (2, 1)
+
+
+@each_library
+async def test_an_adapters_reference_reaches_no_provider(send: Sender, provider: Provider, gateway: Provider) -> None:
+    """A call that is not routed in the end leaves without it, and with the caller's own headers as they were."""
+    headers = {CONTEXT_REF: "0" * 32, "Helicone-Property-Own": "kept"}
+    await send(Settings(base_url=gateway.url), f"{provider.url}/v1/chat/completions", headers=headers)
+    (got,) = provider.requests
+    assert CONTEXT_REF.lower() not in got.headers
+    assert got.headers["helicone-property-own"] == "kept"

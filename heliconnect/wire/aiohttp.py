@@ -118,7 +118,7 @@ class _Routing:
             return await handler(request)
         try:
             if not attempt.may_begin():
-                return await _direct(request, handler)
+                return await _direct(attempt, request, handler)
             began = request.loop.time()
             try:
                 response = await self._routed(attempt, request, handler)
@@ -126,11 +126,11 @@ class _Routing:
                 waited = self._timeout.connect is not None and request.loop.time() - began >= self._timeout.connect
                 if waited or not attempt.may_go_direct(error):  # who waited for the pool waited long enough
                     raise
-                return await _direct(request, handler)
+                return await _direct(attempt, request, handler)
             if attempt.must_go_direct(response.status, response.headers, is_repeatable=_is_repeatable(request)):
                 response.close()
                 await request.close()
-                return await _direct(request, handler)
+                return await _direct(attempt, request, handler)
         except BaseException as error:
             if not isinstance(error, Exception):
                 end_run()
@@ -176,8 +176,10 @@ class _Routing:
         object.__setattr__(self._timeout, "sock_connect", seconds)  # frozen, but this one is ours alone
 
 
-async def _direct(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    for name in [name for name in request.headers if name.lower().startswith(PREFIX)]:
+async def _direct(
+    attempt: Attempt, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    for name in [name for name in request.headers if name.lower().startswith(attempt.direct_prefix)]:
         request.headers.popall(name, None)
     with going_direct(str(request.url)):
         return await handler(request)

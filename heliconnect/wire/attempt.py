@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heliconnect.callcontext import CallContext, active_run, current, note_request
 from heliconnect.failover import Verdict, judge
 from heliconnect.outgoing import Outgoing, prepare
-from heliconnect.protocol import UNSENT
+from heliconnect.protocol import CONTEXT_REF, PREFIX, UNSENT
 from heliconnect.routing import is_loopback, origin_of
 from heliconnect.settings import Settings
 from heliconnect.wire.switch import switch
@@ -37,7 +37,12 @@ _RETRIED = frozenset({408, 409, 425, 429})
 
 
 class Attempt:
-    """A call that is to be routed. outgoing says where and with what headers, settings by which rules."""
+    """A call that is to be routed. outgoing says where and with what headers, settings by which rules.
+
+    direct_prefix is how the names of the headers begin (in lower case) that a request to its provider goes without.
+    """
+
+    direct_prefix = PREFIX
 
     def __init__(self, outgoing: Outgoing, settings: Settings, tried: Tried) -> None:
         self.outgoing = outgoing
@@ -89,6 +94,23 @@ class Attempt:
         return verdict is not Verdict.PASSED_ON and self._has_failover and is_repeatable
 
 
+class Aside(Attempt):
+    """A call that is not routed but carries an adapter's reference to its context: it leaves without that header."""
+
+    direct_prefix = CONTEXT_REF.lower()
+    is_on_this_machine = False
+
+    def __init__(self) -> None:
+        """There is no gateway to deal with."""
+
+    def may_begin(self) -> bool:
+        """The gateway is not to be tried."""
+        return False
+
+
+_REFERENCE = CONTEXT_REF.lower().encode()
+
+
 def plan(
     client: object, method: str, url: str, raw_headers: Iterable[tuple[bytes, bytes]], body: object = None
 ) -> Attempt | None:
@@ -113,7 +135,7 @@ def plan(
         switch.report(error)
         return None
     if outgoing is None:
-        return None
+        return Aside() if any(name.lower() == _REFERENCE for name, _ in raw) else None
     return Attempt(outgoing, settings, Tried(key, first or outgoing.request_id))
 
 

@@ -107,7 +107,7 @@ class _Adapter(requests.adapters.BaseAdapter):
         self, attempt: Attempt, request: requests.PreparedRequest, arguments: Any, options: dict[str, Any]
     ) -> requests.Response:
         if not attempt.may_begin():
-            return self._direct(request, arguments, options)
+            return self._direct(attempt, request, arguments, options)
         try:
             routed = _routed(request, attempt)
             adapter = self._session.get_adapter(attempt.outgoing.url)
@@ -116,18 +116,20 @@ class _Adapter(requests.adapters.BaseAdapter):
         except requests.RequestException as error:
             if not _is_unsent(error) or not attempt.may_go_direct(error):
                 raise
-            return self._direct(request, arguments, options)
+            return self._direct(attempt, request, arguments, options)
         if attempt.must_go_direct(response.status_code, response.headers, is_repeatable=_is_repeatable(request)):
             response.close()
             if isinstance(request._body_position, int):
                 rewind_body(request)
-            return self._direct(request, arguments, options)
+            return self._direct(attempt, request, arguments, options)
         response.request, response.url = request, request.url or ""
         return response
 
-    def _direct(self, request: requests.PreparedRequest, arguments: Any, options: dict[str, Any]) -> requests.Response:
+    def _direct(
+        self, attempt: Attempt, request: requests.PreparedRequest, arguments: Any, options: dict[str, Any]
+    ) -> requests.Response:
         direct = request.copy()
-        for name in [name for name in direct.headers if name.lower().startswith(PREFIX)]:
+        for name in [name for name in direct.headers if name.lower().startswith(attempt.direct_prefix)]:
             del direct.headers[name]
         with going_direct(request.url or ""):
             response = self._send(direct, *arguments, **options)

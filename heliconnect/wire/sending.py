@@ -48,15 +48,20 @@ class Plan:
         self._client = client
         self.attempt = attempt
         self.original = request
+
+    @cached_property
+    def routed(self) -> Any:
+        """The request as it goes to the gateway."""
+        request, attempt = self.original, self.attempt
         extensions = _bounded(request, attempt.connect_timeout_s)
         raw = attempt.outgoing.apply(request.headers.raw)
-        self.routed = _copy(module, request, attempt.outgoing.url, raw, extensions)
+        return _copy(self._module, request, attempt.outgoing.url, raw, extensions)
 
     @cached_property
     def direct(self) -> Any:
         """The request as it goes straight to its provider: nothing of Helicone in it."""
         request = self.original
-        raw = direct_headers(request.headers.raw)
+        raw = direct_headers(request.headers.raw, self.attempt.direct_prefix)
         return _copy(self._module, request, request.url, raw, dict(request.extensions))
 
     @property
@@ -69,7 +74,7 @@ class Plan:
         asked = response.request
         if self._is_ours(asked):
             response.request = self.original
-        if asked is self.routed and response.next_request is not None:
+        if asked is self.__dict__.get("routed") and response.next_request is not None:
             response.next_request = self._following(response)
         return response
 
@@ -83,7 +88,8 @@ class Plan:
                 self.give_back(response)
 
     def _is_ours(self, request: Any) -> bool:
-        return request is self.routed or request is self.__dict__.get("direct")
+        made = (self.__dict__.get("routed"), self.__dict__.get("direct"))
+        return request is not None and any(request is one for one in made)
 
     def redirected(self, response: Any, follow: object) -> Any | None:
         """The request that follows a redirect, if the caller's client would follow it; it is routed anew.

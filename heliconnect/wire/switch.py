@@ -14,7 +14,7 @@ from heliconnect.callcontext import active_run
 from heliconnect.errors import HeliconnectError
 from heliconnect.failover import Breaker
 from heliconnect.protocol import PREFIX
-from heliconnect.settings import Settings, get_settings
+from heliconnect.settings import Settings, get_settings, is_disabled
 
 __all__ = ["Mode", "Switch", "switch"]
 
@@ -54,7 +54,7 @@ class Switch:
 
     def may_route(self, client: object) -> bool:
         """Whether any request of this client could be routed now: a quick answer for all those that cannot."""
-        return self.mode is not Mode.OFF or client in self._clients
+        return (self.mode is not Mode.OFF or client in self._clients) and not is_disabled()
 
     def settings_for(self, client: object, raw_headers: Iterable[tuple[bytes, bytes]]) -> Settings | None:
         """The settings by which a request of `client` is routed; None when it is not ours to touch."""
