@@ -117,6 +117,7 @@ class Capture:
     `helicone-*` included, with the values of secrets replaced; response_headers those of the provider. Bodies are
     the bytes of the wire without transfer coding (still content-encoded); `*_size_bytes` counts all of them even where
     only the first part was kept. status is the HTTP status passed on, None when the provider sent none.
+    told_cost is the cost in US dollars that the caller of a call logged by hand says it had.
     """
 
     request_id: str
@@ -137,6 +138,7 @@ class Capture:
     key_hash: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    told_cost: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

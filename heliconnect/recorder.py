@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -153,11 +154,23 @@ class _Models:
 
 
 def _models(capture: Capture, context: CallContext, request: object, answers: Sequence[object]) -> _Models:
-    asked_for = _text(request.get("model")) if isinstance(request, Mapping) else None
+    asked_for = _text(request.get("model")) or _logged_kind(request) if isinstance(request, Mapping) else None
     if asked_for is None and (found := _MODEL_IN_PATH.search(capture.target_url)) is not None:
         asked_for = unquote(found[1])
     answer = next((name for one in answers if (name := _answered_model(one)) is not None), None)
     return _Models(_text(context.model_override), asked_for, answer)
+
+
+def _logged_kind(request: Mapping[str, object]) -> str | None:
+    """What Helicone calls the "model" of a step that is no model call: a tool, a vector search, data."""
+    match request.get("_type"):
+        case "tool":
+            return f"tool:{_text(request.get('toolName')) or 'unknown'}"
+        case "vector_db":
+            return "vector_db"
+        case "data":
+            return f"data:{_text(request.get('name')) or 'unknown'}"
+    return None
 
 
 def _answered_model(answer: object) -> str | None:
@@ -179,10 +192,21 @@ def _cost(capture: Capture, models: _Models, answers: Sequence[object]) -> Cost 
     told = reported_cost(answers)
     if told is not None:
         return Cost(told, source="provider", priced_on=capture.started_at.date())
+    logged = _decimal(capture.told_cost)
+    if logged is not None:
+        return Cost(logged, source="logged", priced_on=capture.started_at.date())
     usage = billed_usage(answers)
     names = [models.override] if models.override else [models.answered, models.asked]
     found = (price(usage, name, capture.provider, capture.started_at) for name in names if name)
     return next((cost for cost in found if cost is not None), None)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    try:
+        value = Decimal(text or "")
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() and value >= 0 else None
 
 
 def _is_stream(capture: Capture, request: object, content_type: str) -> bool:

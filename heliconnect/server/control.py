@@ -22,9 +22,11 @@ from heliconnect.recorder import finish
 from heliconnect.server import dashboard
 from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.guard import Guard
+from heliconnect.server.ingest import Ingest
+from heliconnect.server.ingest import router as logs
 from heliconnect.server.rest import router
 from heliconnect.server.writer import Writer, WriterStatus
-from heliconnect.spool import SpoolReader
+from heliconnect.spool import SpoolReader, SpoolWriter
 from heliconnect.store import Store, open_store
 from heliconnect.store.filters import FilterError
 
@@ -52,11 +54,15 @@ class ControlConfig:
     hosts: list[str] = field(default_factory=list)
 
 
-def create_app(store: Store, status: Callable[[], WriterStatus], hosts: list[str]) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, health at /healthcheck; guarded."""
+def create_app(
+    store: Store, status: Callable[[], WriterStatus], hosts: list[str], ingest: Ingest | None = None
+) -> Guard:
+    """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded."""
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
     app.include_router(router)
+    if ingest is not None:
+        app.include_router(logs(ingest))
 
     @app.get("/healthcheck")
     def healthcheck() -> JSONResponse:
@@ -131,7 +137,8 @@ def run(config: ControlConfig) -> int:
     spool = Path(config.spool)
     writer = Writer(SpoolReader(spool), store, finish, spool.parent)
     writer.start()
-    app = create_app(store, writer.status, config.hosts)
+    logged = SpoolWriter(spool)
+    app = create_app(store, writer.status, config.hosts, Ingest(logged, lambda known: store.get(known) is not None))
     server = _Server(
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
     )
@@ -144,6 +151,7 @@ def run(config: ControlConfig) -> int:
     watch_parent(stop)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
+    logged.close()
     writer.stop()
     store.close()
     return 0
