@@ -37,9 +37,12 @@ if TYPE_CHECKING:
         StoreError,
         UnsupportedClientError,
     )
+    from heliconnect.manual import log, log_data, log_tool, log_vector_search, logged
     from heliconnect.outgoing import headers
+    from heliconnect.sender import flush
     from heliconnect.settings import Settings, configure, disabled
     from heliconnect.wire.install import connect, install, uninstall
+    from heliconnect.wire.report import status
 
 __all__ = [
     "CallContext",
@@ -59,12 +62,19 @@ __all__ = [
     "current",
     "disabled",
     "dump",
+    "flush",
     "headers",
     "identify",
     "install",
     "last_request_id",
     "load",
+    "log",
+    "log_data",
+    "log_tool",
+    "log_vector_search",
+    "logged",
     "session",
+    "status",
     "step",
     "uninstall",
     "use",
@@ -87,12 +97,19 @@ _HOMES = {
     "current": "heliconnect.callcontext",
     "disabled": "heliconnect.settings",
     "dump": "heliconnect.carrying",
+    "flush": "heliconnect.sender",
     "headers": "heliconnect.outgoing",
     "identify": "heliconnect.callcontext",
     "install": "heliconnect.wire.install",
     "last_request_id": "heliconnect.callcontext",
     "load": "heliconnect.carrying",
+    "log": "heliconnect.manual",
+    "log_data": "heliconnect.manual",
+    "log_tool": "heliconnect.manual",
+    "log_vector_search": "heliconnect.manual",
+    "logged": "heliconnect.manual",
     "session": "heliconnect.callcontext",
+    "status": "heliconnect.wire.report",
     "step": "heliconnect.callcontext",
     "uninstall": "heliconnect.wire.install",
     "use": "heliconnect.callcontext",

@@ -89,8 +89,8 @@ class Breaker:
             self._direct[gateway] = self._direct.get(gateway, 0) + 1
         if is_change:
             _log.warning(
-                "the gateway %s cannot be reached (%s): LLM calls go straight to their providers, unrecorded, until it "
-                "answers again; start it with `heliconnect up`, or set HELICONE_BASE_URL",
+                "the gateway %s cannot be reached (%s): LLM calls go straight to their providers until it answers "
+                "again; start it with `heliconnect up`, or set HELICONE_BASE_URL",
                 gateway,
                 reason,
             )

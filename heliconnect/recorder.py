@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 from urllib.parse import unquote
 
+from heliconnect import sse
 from heliconnect.bodies import decoded, parse_answers, parse_json
 from heliconnect.callcontext import CallContext
 from heliconnect.conversation import Message, answered, asked
@@ -34,10 +35,6 @@ __all__ = ["finish"]
 
 _log = logging.getLogger("heliconnect")
 PREVIEW_CHARACTERS = 200
-_TAIL_BYTES = 64 << 10
-_LAST_EVENT = re.compile(
-    rb"data: ?(?:\[DONE\]|\{[^\n]*\"type\": ?\"(?:message_stop|response\.completed)\")[^\n]*\n\n?$"
-)
 _BLANKS = re.compile(r"\s+")
 _MODEL_IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]+(?::\d[^/:?]*)?)")
 ValueT = TypeVar("ValueT")
@@ -112,7 +109,7 @@ def _end(capture: Capture, body: bytes, content_type: str) -> End:
     SDKs close the connection at "[DONE]" without waiting for the end of the body behind it.
     """
     is_stream = "event-stream" in content_type
-    if capture.end is End.CANCELLED and is_stream and _LAST_EVENT.search(body[-_TAIL_BYTES:]):
+    if capture.end is End.CANCELLED and is_stream and sse.ends_well(body):
         return End.DONE
     return capture.end
 

@@ -22,6 +22,7 @@ __all__ = [
     "is_control_path",
     "is_loopback",
     "local_provider",
+    "log_url",
     "origin_of",
     "provider_by_name",
     "provider_by_prefix",
@@ -158,6 +159,7 @@ _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _PORT = re.compile(r":\d+$")
 # What an LLM server on a port that anything else may use as well (vLLM's 8000) is asked for.
 _LLM_PATH = re.compile(r"/v1/(?:chat/completions|completions|responses|embeddings|messages|rerank|score)(?:\?|$)")
+_LOG_KINDS = {"openai": "oai", "azure": "oai", "anthropic": "anthropic", "google": "googleapis"}
 # The paths of our own gateway's pages and API; everything else there goes to a provider.
 _CONTROL = re.compile(
     r"/(?:$|ui(?:/|$)|healthcheck$|docs(?:/|$)|redoc$|openapi\.json$|metrics$|favicon\.ico$"
@@ -260,6 +262,20 @@ def route(url: str, settings: Settings) -> Route | None:
     else:
         provider = local_provider(origin, rest) if is_loopback(gateway) else None
     return None if provider is None else _address(provider.name, provider, origin, rest, settings)
+
+
+def log_url(provider: str | None, settings: Settings) -> str:
+    """Where a log of a call of this provider goes: Helicone's manual logger, of the kind of gateway there is."""
+    kind = _LOG_KINDS.get(provider or "", "custom")
+    match settings.gateway:
+        case Gateway.CLOUD:
+            is_eu = _cloud_domain(urlsplit(settings.base_url).hostname or "").startswith("eu.")
+            host = "api.eu.hconeai.com" if is_eu else "api.worker.helicone.ai"
+            return f"https://{host}/{kind}/v1/log"
+        case Gateway.SELF_HOSTED:
+            return f"{settings.base_url.removesuffix('/v1/gateway')}/v1/trace/{kind}/v1/log"
+        case Gateway.LOCAL:
+            return f"{settings.base_url}/{kind}/v1/log"
 
 
 def is_control_path(path: str) -> bool:

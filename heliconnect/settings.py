@@ -4,6 +4,8 @@ HELICONE_API_KEY      the Helicone key; alone, it selects Helicone's cloud (the 
 HELICONE_BASE_URL     the gateway: Helicone's cloud, a self-hosted one, or `heliconnect up` anywhere
 HELICONNECT_PROVIDERS more provider origins, "openai=http://127.0.0.1:9000,mine=https://llm.example.com"
 HELICONNECT_DISABLED  "1" switches routing off for the process
+HELICONNECT_RECORD_DIRECT  "0" keeps no record of calls that went straight to their provider
+HELICONNECT_SPOOL_DIR where such records wait for the gateway
 
 With neither key nor base URL the gateway is the local one, http://127.0.0.1:8787.
 """
@@ -41,7 +43,7 @@ CLOUD_BASE_URL = "https://gateway.helicone.ai"
 CLOUD_EU_BASE_URL = "https://gateway.eu.hconeai.com"
 CLOUD_DOMAINS = (".helicone.ai", ".hconeai.com")
 _TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"", "0", "false", "no", "off"})
+_FALSE = frozenset({"0", "false", "no", "off"})
 
 
 class Gateway(StrEnum):
@@ -63,7 +65,8 @@ class Settings:
     say which API the origin speaks, any other name is passed on as it is.
     failover sends a call straight to its provider when the gateway cannot be reached.
     connect_timeout_ms bounds the wait for a connection to the gateway; cooldown_ms is how long a gateway that refused
-    is then left alone.
+    is then left alone. record_direct keeps the records of calls that went straight to their provider, in spool_dir (a
+    folder; "" is ~/.local/state/heliconnect/outbox), until the gateway takes them.
 
     Raises SettingsError for a base URL or an origin that is not an absolute http(s) URL.
     """
@@ -75,6 +78,8 @@ class Settings:
     failover: bool = True
     connect_timeout_ms: int = 2_000
     cooldown_ms: int = 10_000
+    record_direct: bool = True
+    spool_dir: str = ""
 
     def __post_init__(self) -> None:
         base_url = self.base_url or _default_base_url(self.api_key)
@@ -103,6 +108,8 @@ class SettingsChanges(TypedDict, total=False):
     failover: bool
     connect_timeout_ms: int
     cooldown_ms: int
+    record_direct: bool
+    spool_dir: str
 
 
 def _default_base_url(api_key: str | None) -> str:
@@ -129,8 +136,10 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     value = environ.get(name, "").strip().lower()
+    if not value:
+        return default
     if value in _TRUE or value in _FALSE:
         return value in _TRUE
     raise SettingsError(f"{name} must be 1 or 0, got {value!r}")
@@ -156,7 +165,9 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         api_key=environ.get("HELICONE_API_KEY"),
         base_url=environ.get("HELICONE_BASE_URL", "").strip(),
         providers=_providers(environ),
-        disabled=_flag(environ, "HELICONNECT_DISABLED"),
+        disabled=_flag(environ, "HELICONNECT_DISABLED", default=False),
+        record_direct=_flag(environ, "HELICONNECT_RECORD_DIRECT", default=True),
+        spool_dir=environ.get("HELICONNECT_SPOOL_DIR", "").strip(),
     )
 
 

@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Decoder", "Event", "decode"]
+__all__ = ["Decoder", "Event", "decode", "ends_well"]
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 MAX_EVENT_BYTES = 16 << 20
+_TAIL_BYTES = 64 << 10
+_LAST_EVENT = re.compile(
+    rb"data: ?(?:\[DONE\]|\{[^\n]*\"type\": ?\"(?:message_stop|response\.completed)\")[^\n]*\n\n?$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +110,11 @@ def decode(body: bytes) -> list[Event]:
     decoder = Decoder()
     events = decoder.feed(body)
     return events + decoder.feed(b"\n") if body.endswith(b"\r") else events
+
+
+def ends_well(body: bytes) -> bool:
+    """Whether a stream's body ends in the last event of an LLM's API: OpenAI's or Anthropic's.
+
+    A reader that leaves there has read it whole.
+    """
+    return _LAST_EVENT.search(body[-_TAIL_BYTES:]) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 import heliconnect as hc
+from heliconnect import sender as sender_module
 from heliconnect import settings as settings_module
 from heliconnect.callcontext import CallContext, use
 from heliconnect.failover import Breaker
@@ -22,8 +24,9 @@ from heliconnect.wire.switch import Mode, switch
 from tests.plane import PlaneProcess, a_plane
 
 # Set before any SDK is imported: no test asks the network for a price list or sends a trace.
+os.environ.update(HELICONNECT_SPOOL_DIR=tempfile.mkdtemp(prefix="heliconnect-tests-"))
 os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LANGSMITH_TRACING="false", DO_NOT_TRACK="1")
-for _name in [name for name in os.environ if name.startswith(("HELICON", "OPENAI_", "ANTHROPIC_"))]:
+for _name in [name for name in os.environ if name.startswith(("HELICONE_", "OPENAI_", "ANTHROPIC_"))]:
     del os.environ[_name]
 
 GATEWAY_MARK = ("helicone-id", "00000000-0000-4000-8000-000000000000")
@@ -37,6 +40,7 @@ def clean_process() -> Iterator[None]:
     with use(CallContext()):
         yield
     hc.uninstall()
+    sender_module.discard()
     switch.breaker = Breaker()
     settings_module._current = None
 

@@ -24,7 +24,9 @@ USER = "Zoë 東京"
 
 def settings_for(provider: Provider, gateway_url: str, name: str = "openai") -> Settings:
     known = {provider.url: name}
-    return Settings(api_key="sk-helicone-secret", base_url=gateway_url, providers=known, cooldown_ms=60_000)
+    return Settings(
+        api_key="sk-helicone-secret", base_url=gateway_url, providers=known, cooldown_ms=60_000, record_direct=False
+    )
 
 
 def a_dead_url() -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from heliconnect.errors import MissingExtraError
 from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 
 try:
@@ -181,8 +182,75 @@ async def _direct(
 ) -> aiohttp.ClientResponse:
     for name in [name for name in request.headers if name.lower().startswith(attempt.direct_prefix)]:
         request.headers.popall(name, None)
-    with going_direct(str(request.url)):
-        return await handler(request)
+    url = str(request.url)
+    kind = request.headers.get("Content-Type", "")
+    record = begin(attempt, url, getattr(request.body, "_value", None), kind)
+    try:
+        with going_direct(url):
+            response = await handler(request)
+    except BaseException:
+        if record is not None:
+            record.failed()
+        raise
+    if record is not None:
+        try:
+            _keep(record, response)
+        except Exception as error:  # noqa: BLE001 - a record may fail, its call may not
+            switch.report_record(error)
+    return response
+
+
+class _Recorded(aiohttp.StreamReader):
+    """A reader of an answer's body that tells a record what arrives. It is made of one that exists: by its class."""
+
+    __slots__ = ()
+
+    def feed_data(self, data: bytes, *arguments: Any) -> Any:
+        record = _records.get(id(self))
+        if record is not None:
+            record.feed(data)
+        return super().feed_data(data, *arguments)
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        _finish(self, is_whole=True)
+
+    def set_exception(self, *arguments: Any, **options: Any) -> None:
+        super().set_exception(*arguments, **options)
+        _finish(self, is_whole=False)
+
+
+_records: dict[int, DirectRecord] = {}
+
+
+def _finish(reader: Any, *, is_whole: bool) -> None:
+    record = _records.pop(id(reader), None)
+    if record is not None:
+        record.finish(is_whole=is_whole, is_decoded=True)
+
+
+def _keep(record: DirectRecord, response: aiohttp.ClientResponse) -> None:
+    """Record an answer as it arrives; what has arrived with its head is in the reader's buffer already."""
+    record.answered(response.status, response.headers.items())
+    reader: Any = response.content
+    if type(reader) is not aiohttp.StreamReader:
+        record.finish(is_decoded=True)
+        return
+    for piece in tuple(reader._buffer):
+        record.feed(piece)
+    if reader.is_eof():
+        record.finish(is_decoded=True)
+        return
+    _records[id(reader)] = record
+    weakref.finalize(response, _drop, id(reader), record).atexit = False
+    reader.__class__ = _Recorded
+
+
+def _drop(key: int, record: DirectRecord) -> None:
+    """The response is gone without an end: nobody reads it any more."""
+    if _records.get(key) is record:
+        del _records[key]
+        record.finish(is_whole=False, is_decoded=True)
 
 
 def _routed_headers(headers: CIMultiDict[str], attempt: Attempt) -> CIMultiDict[str]:

@@ -60,11 +60,17 @@ class Attempt:
         """Whether the gateway is on this machine: then it is reached without any proxy, which would see its keys."""
         return is_loopback(self.outgoing.gateway)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a record is kept of this call when it goes straight to its provider."""
+        return self.settings.record_direct
+
     def may_begin(self) -> bool:
         """Whether the gateway may be tried now; if so the call's request id is noted."""
         is_open = not self._has_failover or switch.breaker.allows(self.outgoing.gateway, self.settings.cooldown_ms)
-        if is_open:
+        if is_open or self.settings.record_direct:
             note_request(self.outgoing.request_id)
+        if is_open:
             _tried.set(self._tried)
         return is_open
 
@@ -99,6 +105,7 @@ class Aside(Attempt):
 
     direct_prefix = CONTEXT_REF.lower()
     is_on_this_machine = False
+    is_recorded = False
 
     def __init__(self) -> None:
         """There is no gateway to deal with."""

@@ -14,6 +14,7 @@ from typing import Any
 from heliconnect.errors import MissingExtraError
 from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 
 try:
@@ -131,9 +132,18 @@ class _Adapter(requests.adapters.BaseAdapter):
         direct = request.copy()
         for name in [name for name in direct.headers if name.lower().startswith(attempt.direct_prefix)]:
             del direct.headers[name]
-        with going_direct(request.url or ""):
-            response = self._send(direct, *arguments, **options)
+        record = begin(attempt, request.url or "", request.body, str(request.headers.get("Content-Type", "")))
+        try:
+            with going_direct(request.url or ""):
+                response = self._send(direct, *arguments, **options)
+        except BaseException:
+            if record is not None:
+                record.failed()
+            raise
         response.request = request
+        if record is not None:
+            record.answered(response.status_code, response.headers.items())
+            response.raw = _Raw(response.raw, record)
         return response
 
     def _send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
@@ -148,6 +158,45 @@ class _Adapter(requests.adapters.BaseAdapter):
             is_bypassed = should_bypass_proxies(routed.url or "", no_proxy=proxies.get("no_proxy"))
         timeout = _timeout(options.get("timeout"), attempt.connect_timeout_s)
         return {**options, "proxies": {} if is_bypassed else proxies, "timeout": timeout, "cert": None}
+
+
+class _Raw:
+    """An answer's body as urllib3 has it, telling a record what is read from it."""
+
+    def __init__(self, raw: Any, record: DirectRecord) -> None:
+        self._raw = raw
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.stream()
+
+    def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Iterator[bytes]:
+        """As urllib3's."""
+        for piece in self._raw.stream(amt, decode_content=decode_content):
+            self._record.feed(piece)
+            yield piece
+        self._record.finish(is_decoded=decode_content is not False)
+
+    def read(self, amt: int | None = None, *arguments: Any, **options: Any) -> bytes:
+        """As urllib3's."""
+        piece: bytes = self._raw.read(amt, *arguments, **options)
+        self._record.feed(piece)
+        if not piece or amt is None:
+            self._record.finish(is_decoded=options.get("decode_content") is not False)
+        return piece
+
+    def close(self) -> None:
+        """As urllib3's."""
+        self._raw.close()
+        self._record.finish(is_whole=False, is_decoded=True)
+
+    def release_conn(self) -> None:
+        """As urllib3's; requests calls it when a response is closed, read or not."""
+        self._raw.release_conn()
+        self._record.finish(is_whole=False, is_decoded=True)
 
 
 def _timeout(given: Any, bound_s: float) -> Any:

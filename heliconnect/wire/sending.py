@@ -15,7 +15,9 @@ from typing import Any, Protocol
 from heliconnect.outgoing import direct_headers
 from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
+from heliconnect.wire.tee import async_tee, tee
 
 __all__ = ["HttpModule", "unwrap", "wrap", "wrap_client"]
 
@@ -28,6 +30,8 @@ class HttpModule(Protocol):
     Request: Any
     URL: Any
     ByteStream: Any
+    SyncByteStream: Any
+    AsyncByteStream: Any
     Client: Any
     AsyncClient: Any
     ConnectError: type[Exception]
@@ -77,6 +81,17 @@ class Plan:
         if asked is self.__dict__.get("routed") and response.next_request is not None:
             response.next_request = self._following(response)
         return response
+
+    def keep(self, record: DirectRecord, response: Any) -> None:
+        """Record an answer: at once if it was read, else as it passes."""
+        record.answered(response.status_code, response.headers.multi_items())
+        if hasattr(response, "_content"):
+            record.feed(response.content)
+            record.finish(is_decoded=True)
+        elif isinstance(response.stream, self._module.SyncByteStream):
+            response.stream = tee(self._module.SyncByteStream)(response.stream, record)
+        else:
+            response.stream = async_tee(self._module.AsyncByteStream)(response.stream, record)
 
     def cleanse(self, error: Exception) -> None:
         """Let an error name the request that the caller made."""
@@ -196,15 +211,15 @@ def flow(how: Plan, options: dict[str, Any], module: HttpModule) -> Flow:
 
 def _flow(how: Plan, options: dict[str, Any], module: HttpModule) -> Flow:
     if not how.attempt.may_begin():
-        return how.give_back((yield Step(how.direct, options, is_direct=True)))
+        return (yield from _direct(how, options))
     try:
         response = yield Step(how.routed, {**options, "follow_redirects": False})
     except (module.ConnectError, module.ConnectTimeout, module.ProxyError) as error:
         if not how.attempt.may_go_direct(error):
             raise
-        return how.give_back((yield Step(how.direct, options, is_direct=True)))
+        return (yield from _direct(how, options))
     if how.attempt.must_go_direct(response.status_code, response.headers, is_repeatable=how.is_repeatable):
-        return how.give_back((yield Step(how.direct, options, close=response, is_direct=True)))
+        return (yield from _direct(how, options, close=response))
     how.give_back(response)
     following = how.redirected(response, options.get("follow_redirects"))
     if following is None:
@@ -212,6 +227,25 @@ def _flow(how: Plan, options: dict[str, Any], module: HttpModule) -> Flow:
     final = yield Step(following, options, close=response, is_new=True)
     final.history.insert(0, response)
     return final
+
+
+def _direct(how: Plan, options: dict[str, Any], close: Any = None) -> Flow:
+    """The call goes straight to its provider; what passes is recorded."""
+    request = how.original
+    kind = request.headers.get("content-type", "")
+    record = begin(how.attempt, str(request.url), getattr(request, "_content", None), kind)
+    try:
+        response = yield Step(how.direct, options, close=close, is_direct=True)
+    except BaseException:
+        if record is not None:
+            record.failed()
+        raise
+    if record is not None:
+        try:
+            how.keep(record, response)
+        except Exception as error:  # noqa: BLE001 - a record may fail, its call may not
+            switch.report_record(error)
+    return how.give_back(response)
 
 
 class _Done(Exception):  # noqa: N818 - carries a result

@@ -69,6 +69,10 @@ class Switch:
         kind = f"{type(error).__name__}: {error}" if isinstance(error, HeliconnectError) else type(error).__name__
         self.tell(f"an LLM call could not be routed and goes straight to its provider: {kind}")
 
+    def report_record(self, error: Exception) -> None:
+        """The record of a call that went straight to its provider could not be kept: said once of each kind."""
+        self.tell(f"a call could not be recorded: {type(error).__name__}")
+
     def tell(self, message: str) -> None:
         """Say something that somebody has to see to, once."""
         if message not in self._told:
