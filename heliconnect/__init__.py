@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from heliconnect._version import __version__
 
 if TYPE_CHECKING:
+    from heliconnect.api import Api, AsyncApi, feedback, where
     from heliconnect.callcontext import (
         CallContext,
         Session,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from heliconnect.carrying import Executor, carry, dump, load
     from heliconnect.errors import (
+        ApiError,
         HeliconnectError,
         MissingExtraError,
         SettingsError,
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from heliconnect.wire.report import status
 
 __all__ = [
+    "Api",
+    "ApiError",
+    "AsyncApi",
     "CallContext",
     "Executor",
     "HeliconnectError",
@@ -62,6 +67,7 @@ __all__ = [
     "current",
     "disabled",
     "dump",
+    "feedback",
     "flush",
     "headers",
     "identify",
@@ -78,9 +84,13 @@ __all__ = [
     "step",
     "uninstall",
     "use",
+    "where",
 ]
 
 _HOMES = {
+    "Api": "heliconnect.api",
+    "ApiError": "heliconnect.errors",
+    "AsyncApi": "heliconnect.api",
     "CallContext": "heliconnect.callcontext",
     "Executor": "heliconnect.carrying",
     "HeliconnectError": "heliconnect.errors",
@@ -97,6 +107,7 @@ _HOMES = {
     "current": "heliconnect.callcontext",
     "disabled": "heliconnect.settings",
     "dump": "heliconnect.carrying",
+    "feedback": "heliconnect.api",
     "flush": "heliconnect.sender",
     "headers": "heliconnect.outgoing",
     "identify": "heliconnect.callcontext",
@@ -113,6 +124,7 @@ _HOMES = {
     "step": "heliconnect.callcontext",
     "uninstall": "heliconnect.wire.install",
     "use": "heliconnect.callcontext",
+    "where": "heliconnect.api",
 }
 
 

@@ -4,6 +4,7 @@ HeliconnectError
 ├── SettingsError (ValueError)      a setting that cannot be used: a relative gateway URL, an unknown provider
 ├── UnsupportedClientError (TypeError)   `connect()` was given something it does not know how to route
 ├── MissingExtraError (ImportError)     a part was imported whose packages are not installed
+├── ApiError                        the gateway's REST API refused, failed or could not be reached
 └── StoreError                      records cannot be read or kept: a locked data folder, a newer schema
 
 None of them is ever raised while a user's LLM call is under way: there, problems are logged once on the logger
@@ -12,7 +13,7 @@ None of them is ever raised while a user's LLM call is under way: there, problem
 
 from __future__ import annotations
 
-__all__ = ["HeliconnectError", "MissingExtraError", "SettingsError", "StoreError", "UnsupportedClientError"]
+__all__ = ["ApiError", "HeliconnectError", "MissingExtraError", "SettingsError", "StoreError", "UnsupportedClientError"]
 
 
 class HeliconnectError(Exception):
@@ -32,6 +33,14 @@ class MissingExtraError(HeliconnectError, ImportError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} needs more packages: pip install 'heliconnect[{extra}]'")
+
+
+class ApiError(HeliconnectError):
+    """The gateway's REST API gave no answer to use. status is HTTP's, None when there was no answer at all."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class StoreError(HeliconnectError):

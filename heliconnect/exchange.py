@@ -148,7 +148,7 @@ class Exchange:
     status is the HTTP status, or Helicone's -1 (timed out), -3 (cancelled by the client); None when the provider never
     answered. model is the best known name: override, else the answer's, else the request's. Bodies are decoded text of
     what was sent and answered (None where omitted or not kept); base64 text when `*_is_base64`. Previews are
-    short plain text for lists. properties have lower-case names.
+    short plain text for lists. properties have lower-case names. feedback and scores were said of it afterwards.
     """
 
     request_id: str
@@ -183,3 +183,5 @@ class Exchange:
     key_hash: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    feedback: bool | None = None
+    scores: dict[str, float] = field(default_factory=dict)

@@ -19,6 +19,7 @@ __all__ = [
     "PROVIDERS",
     "Provider",
     "Route",
+    "api_url",
     "is_control_path",
     "is_loopback",
     "local_provider",
@@ -276,6 +277,18 @@ def log_url(provider: str | None, settings: Settings) -> str:
             return f"{settings.base_url.removesuffix('/v1/gateway')}/v1/trace/{kind}/v1/log"
         case Gateway.LOCAL:
             return f"{settings.base_url}/{kind}/v1/log"
+
+
+def api_url(settings: Settings) -> str:
+    """Where the REST API of the gateway's kind is: Helicone's cloud has hosts of their own for it."""
+    match settings.gateway:
+        case Gateway.CLOUD:
+            is_eu = _cloud_domain(urlsplit(settings.base_url).hostname or "").startswith("eu.")
+            return "https://eu.api.helicone.ai" if is_eu else "https://api.helicone.ai"
+        case Gateway.SELF_HOSTED:
+            return settings.base_url.removesuffix("/v1/gateway")
+        case Gateway.LOCAL:
+            return settings.base_url
 
 
 def is_control_path(path: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from heliconnect.cli import verify
+from heliconnect.routing import api_url
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from tests.conftest import GATEWAY_MARK
@@ -76,4 +77,4 @@ def test_a_gateway_that_is_not_there(settings: Settings, words: str) -> None:
 )
 def test_where_records_are_read_back(settings: Settings, url: str) -> None:
     """Each kind of gateway has its API elsewhere."""
-    assert verify._api(settings) == url
+    assert api_url(settings) == url

@@ -20,6 +20,7 @@ import heliconnect as hc
 from heliconnect.callcontext import last_request_id
 from heliconnect.cli.probes import PROBES, Probe
 from heliconnect.errors import HeliconnectError
+from heliconnect.routing import api_url
 from heliconnect.settings import Gateway, Settings, configure
 
 __all__ = ["run_verify"]
@@ -27,8 +28,6 @@ __all__ = ["run_verify"]
 _USER = "heliconnect-verify"
 _TIER = "größe"  # not ASCII on purpose: it has to arrive as it is
 _READ_BACK_S = 15.0
-_CLOUD_API = "https://api.helicone.ai"
-_CLOUD_API_EU = "https://eu.api.helicone.ai"
 
 Echo = Callable[[str], None]
 
@@ -112,7 +111,7 @@ def _problems(record: dict[str, Any], session_id: str, path: str) -> Iterator[st
 def _read_back(request_id: str, settings: Settings) -> dict[str, Any] | None:
     deadline = time.monotonic() + _READ_BACK_S
     while time.monotonic() < deadline:
-        request = urllib.request.Request(f"{_api(settings)}/v1/request/{request_id}")  # noqa: S310 - an http(s) URL by Settings
+        request = urllib.request.Request(f"{api_url(settings)}/v1/request/{request_id}")  # noqa: S310 - an http(s) URL by Settings
         if settings.api_key is not None:
             request.add_header("Authorization", f"Bearer {settings.api_key}")
         try:
@@ -130,15 +129,9 @@ def _read_back(request_id: str, settings: Settings) -> dict[str, Any] | None:
     return None
 
 
-def _api(settings: Settings) -> str:
-    if settings.gateway is Gateway.CLOUD:
-        return _CLOUD_API_EU if ".eu." in settings.base_url or "helicone-eu" in (settings.api_key or "") else _CLOUD_API
-    return settings.base_url.removesuffix("/v1/gateway")
-
-
 def _unreachable(settings: Settings) -> str | None:
     try:
-        with urllib.request.urlopen(f"{_api(settings)}/healthcheck", timeout=5):  # noqa: S310 - an http(s) URL by Settings
+        with urllib.request.urlopen(f"{api_url(settings)}/healthcheck", timeout=5):  # noqa: S310 - an http(s) URL by Settings
             return None
     except urllib.error.HTTPError:
         return None  # it answered

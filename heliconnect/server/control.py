@@ -24,7 +24,7 @@ from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
-from heliconnect.server.rest import router
+from heliconnect.server.rest import notes_router, router
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
 from heliconnect.store import Store, open_store
@@ -61,6 +61,7 @@ def create_app(
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
     app.include_router(router)
+    app.include_router(notes_router)
     if ingest is not None:
         app.include_router(logs(ingest))
 

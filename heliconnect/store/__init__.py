@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from heliconnect.errors import MissingExtraError, StoreError
-from heliconnect.store.base import Facet, Mark, Row, SessionRow, Store
+from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow, Store
 
 try:
     from heliconnect.store.sqlite import SqliteStore
 except ImportError as exc:
     raise MissingExtraError("heliconnect.store", "server") from exc
 
-__all__ = ["Facet", "Mark", "Row", "SessionRow", "Store", "open_store"]
+__all__ = ["Facet", "Mark", "Note", "Row", "SessionRow", "Store", "open_store"]
 
 
 def open_store(place: str | Path, *, read_only: bool = False) -> Store:

@@ -15,7 +15,7 @@ from typing import Protocol
 from heliconnect.exchange import Exchange
 from heliconnect.store.filters import Filter
 
-__all__ = ["Facet", "Mark", "Row", "SessionRow", "Store"]
+__all__ = ["Facet", "Mark", "Note", "Row", "SessionRow", "Store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,21 @@ class Facet:
 
     value: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something said of a record or a session afterwards.
+
+    subject is its id. kind is "feedback" ("true" or "false"), "score" (a number as text, by name), "property" (by
+    name), "session-feedback" or "session-tag". at_us is when, in microseconds since 1970.
+    """
+
+    subject: str
+    kind: str
+    name: str
+    value: str
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,15 @@ class Store(Protocol):
 
         Raises StoreError when the store has trouble of its own, so that nothing can be said about the exchange.
         """
+
+    def annotate(self, notes: Sequence[Note]) -> None:
+        """Keep notes, each in the place of one of the same subject, kind and name; the record need not be there yet.
+
+        Raises StoreError when none could be kept.
+        """
+
+    def notes(self, subject: str) -> list[Note]:
+        """What was said of a record or a session."""
 
     def mark(self, segment: str) -> int:
         """How far a spool segment is stored, in bytes; 0 for one that is unknown."""

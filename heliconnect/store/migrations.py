@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, inspect, select
 
 from heliconnect.errors import StoreError
-from heliconnect.store.tables import metadata, migrations
+from heliconnect.store.tables import metadata, migrations, notes
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -18,7 +18,12 @@ def m001_first_tables(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables,)
+def m002_notes(connection: Connection) -> None:
+    """What is said of records and sessions afterwards."""
+    notes.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables, m002_notes)
 
 
 def migrate(connection: Connection) -> list[str]:

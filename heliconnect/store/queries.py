@@ -11,7 +11,7 @@ from sqlalchemy.sql.sqltypes import Float, Text
 
 from heliconnect.store.filters import OPERATORS, All, Filter, FilterError, Leaf, Value
 from heliconnect.store.filters import Any as AnyOf
-from heliconnect.store.tables import bodies, facets, micros, properties, requests, session_users, sessions
+from heliconnect.store.tables import bodies, facets, micros, notes, properties, requests, session_users, sessions
 
 __all__ = ["SORTS", "clause", "count_of", "facet_values", "page_of", "sessions_of", "users_of"]
 
@@ -81,6 +81,8 @@ def _leaf(leaf: Leaf) -> ColumnElement[bool]:
         raise FilterError(f"expected text of at most {MAX_TEXT} characters without NUL")
     if leaf.column == "property":
         return _property(leaf)
+    if leaf.column in {"score", "feedback"}:
+        return _noted(leaf)
     if leaf.column == "text":
         pattern = f"%{_escaped(str(leaf.value))}%"
         return or_(*(_COLUMNS[name].ilike(pattern, escape="\\") for name in ("request_preview", "response_preview")))
@@ -106,6 +108,18 @@ def _property(leaf: Leaf) -> ColumnElement[bool]:
     if leaf.operator in {"not-equals", "not-contains"}:
         return not_(exists(named.where(_compared(properties.c.value, leaf.operator.removeprefix("not-"), leaf.value))))
     return exists(named.where(_compared(properties.c.value, leaf.operator, leaf.value)))
+
+
+def _noted(leaf: Leaf) -> ColumnElement[bool]:
+    """A score by its name, as a number, or the feedback, true or false."""
+    n = notes.c
+    noted = select(1).where(n.subject == _r.request_id, n.kind == leaf.column, n.name == leaf.name)
+    if leaf.operator == "is-unknown":
+        return not_(exists(noted)) if leaf.value else exists(noted)
+    if leaf.column == "feedback":
+        is_good = str(leaf.value).lower() in {"true", "1"}
+        return exists(noted.where(_compared(n.value, leaf.operator, "true" if is_good else "false")))
+    return exists(noted.where(_compared(cast(n.value, Float), leaf.operator, leaf.value)))
 
 
 def _compared(column: ColumnElement[Any], operator: str, value: Value) -> ColumnElement[bool]:

@@ -22,9 +22,10 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from heliconnect.errors import StoreError
 from heliconnect.exchange import Exchange
 from heliconnect.store import queries, tables
-from heliconnect.store.base import Facet, Mark, Row, SessionRow
+from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow
 from heliconnect.store.filters import Filter, FilterError, Leaf, both
 from heliconnect.store.migrations import migrate
+from heliconnect.store.notes import annotated, keep, notes_of, with_properties
 from heliconnect.store.rollups import sums_of
 
 __all__ = ["SqliteStore"]
@@ -92,6 +93,7 @@ class SqliteStore:
     def _insert(self, connection: Connection, batch: Sequence[Exchange]) -> None:
         if not batch:
             return
+        batch = with_properties(connection, batch)
         first = (connection.execute(select(func.max(tables.requests.c.key))).scalar() or 0) + 1
         connection.execute(
             tables.requests.insert(), [tables.request_row(one, key) for key, one in enumerate(batch, first)]
@@ -122,6 +124,26 @@ class SqliteStore:
         if users:
             connection.execute(insert(tables.session_users).on_conflict_do_nothing(), users)
 
+    def annotate(self, notes: Sequence[Note]) -> None:
+        if self._writer is None:
+            raise StoreError(f"the store {self._path} was opened for reading only")
+        try:
+            with self._lock, self._writer.begin() as connection:
+                for note in notes:
+                    keep(connection, note)
+        except (SQLAlchemyError, sqlite3.Error, *_UNFIT) as error:
+            raise StoreError(f"a note could not be kept: {_reason(error)}") from error
+
+    def notes(self, subject: str) -> list[Note]:
+        return [Note(row.subject, row.kind, row.name, row.value, row.at_us) for row in self._all(notes_of([subject]))]
+
+    def _annotated(self, rows: list[Row]) -> list[Row]:
+        if not rows:
+            return rows
+        exchanges = [row.exchange for row in rows]
+        found = annotated(exchanges, self._all(notes_of({one.request_id for one in exchanges})))
+        return [Row(row.key, exchange) for row, exchange in zip(rows, found, strict=True)]
+
     def mark(self, segment: str) -> int:
         row = self._one(select(tables.marks.c.offset).where(tables.marks.c.segment == segment))
         return 0 if row is None else int(row[0])
@@ -148,7 +170,7 @@ class SqliteStore:
     ) -> list[Row]:
         query = queries.page_of(where, before, after, sort, newest_first=newest_first)
         found = self._all(query.limit(limit).offset(offset))
-        return [Row(row.key, tables.read_exchange(row)) for row in found]
+        return self._annotated([Row(row.key, tables.read_exchange(row)) for row in found])
 
     def count(self, where: Filter | None = None, cap: int | None = None) -> int:
         row = self._one(queries.count_of(where, cap))
@@ -160,14 +182,16 @@ class SqliteStore:
         if row is None:
             return None
         body = self._one(select(tables.bodies).where(tables.bodies.c.key == row.key))
-        return Row(row.key, tables.read_exchange(row, body))
+        return self._annotated([Row(row.key, tables.read_exchange(row, body))])[0]
 
     def with_bodies(self, rows: Sequence[Row]) -> list[Row]:
         r, b = tables.requests, tables.bodies
         keys = [row.key for row in rows]
         narrow = {row.key: row for row in self._all(select(r).where(r.c.key.in_(keys)))}
         wide = {row.key: row for row in self._all(select(b).where(b.c.key.in_(keys)))}
-        return [Row(key, tables.read_exchange(narrow[key], wide.get(key))) for key in keys if key in narrow]
+        return self._annotated(
+            [Row(key, tables.read_exchange(narrow[key], wide.get(key))) for key in keys if key in narrow]
+        )
 
     def neighbours(self, key: int) -> tuple[str | None, str | None]:
         r = tables.requests.c

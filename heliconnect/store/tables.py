@@ -27,6 +27,7 @@ __all__ = [
     "metadata",
     "migrations",
     "nano",
+    "notes",
     "properties",
     "read_exchange",
     "request_row",
@@ -163,6 +164,16 @@ session_users = Table(
     Column("session_id", Text, primary_key=True),
     Column("session_name", Text, primary_key=True),
     Column("user_id", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+notes = Table(
+    "notes",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 marks = Table(

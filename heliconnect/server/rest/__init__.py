@@ -5,6 +5,7 @@ Source: https://docs.helicone.ai/rest
 
 from __future__ import annotations
 
+from heliconnect.server.rest.notes import notes_router
 from heliconnect.server.rest.routes import router
 
-__all__ = ["router"]
+__all__ = ["notes_router", "router"]

@@ -47,6 +47,7 @@ _COLUMNS = {
     "response_body": "response_body",
     "session_session_id": "session_id",
     "session_session_name": "session_name",
+    "helicone-score-feedback": "feedback",
 }
 _SESSION_PROPERTIES = {
     "helicone-session-id": "session_id",
@@ -84,11 +85,8 @@ def _leaves(node: Mapping[str, Any]) -> Iterator[Filter]:
 
 
 def _column(column: str, comparison: Any) -> Iterator[Filter]:
-    if column in {"properties", "search_properties"}:
-        for name, inner in _mapping(comparison, column).items():
-            session = _SESSION_PROPERTIES.get(str(name).lower())
-            for operator, value in _comparisons(inner, str(name)):
-                yield Leaf(session, operator, value) if session else Leaf("property", operator, value, str(name))
+    if column in {"properties", "search_properties", "scores"}:
+        yield from _named(column, comparison)
     elif column == "property_key":
         for _, value in _comparisons(comparison, column):
             session = _SESSION_PROPERTIES.get(str(value).lower())
@@ -104,6 +102,17 @@ def _column(column: str, comparison: Any) -> Iterator[Filter]:
             raise FilterError(f"unknown column {column!r}: expected one of {', '.join(sorted(_COLUMNS))}, properties")
         for operator, value in _comparisons(comparison, column):
             yield Leaf(known, operator, provider_name(str(value)) if known == "provider" else value)
+
+
+def _named(column: str, comparison: Any) -> Iterator[Filter]:
+    """Comparisons by a name: of a property, of what Helicone calls one of a session's, or of a score."""
+    for name, inner in _mapping(comparison, column).items():
+        session = _SESSION_PROPERTIES.get(str(name).lower())
+        for operator, value in _comparisons(inner, str(name)):
+            if column == "scores":
+                yield Leaf("score", operator, value, str(name))
+            else:
+                yield Leaf(session, operator, value) if session else Leaf("property", operator, value, str(name))
 
 
 def _comparisons(comparison: Any, column: str) -> Iterator[tuple[str, Value]]:

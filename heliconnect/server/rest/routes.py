@@ -17,7 +17,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect.server.rest", "server") from exc
 
-__all__ = ["router"]
+__all__ = ["Body", "Envelope", "StoreOf", "enveloped", "router"]
 
 router = APIRouter(prefix="/v1")
 Envelope = dict[str, Any]
@@ -34,11 +34,11 @@ _SORTS = {
 }
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class RequestQuery(_Body):
+class RequestQuery(Body):
     """The body of a request query. filter is Helicone's AST; sort has one key with "asc" or "desc"."""
 
     filter: Any = "all"
@@ -48,20 +48,20 @@ class RequestQuery(_Body):
     includeInputs: bool = False  # noqa: N815 - Helicone's spelling
 
 
-class IdsQuery(_Body):
+class IdsQuery(Body):
     """The body of a query by ids."""
 
     requestIds: list[str] = Field(max_length=1000)  # noqa: N815 - Helicone's spelling
 
 
-class TimeFilter(_Body):
+class TimeFilter(Body):
     """A span of time, in milliseconds since 1970."""
 
     startTimeUnixMs: float | None = None  # noqa: N815 - Helicone's spelling
     endTimeUnixMs: float | None = None  # noqa: N815 - as above
 
 
-class SessionQuery(_Body):
+class SessionQuery(Body):
     """The body of a session query."""
 
     search: str = ""
@@ -80,7 +80,7 @@ def _store(request: Request) -> Store:
 StoreOf = Annotated[Store, Depends(_store)]
 
 
-def _data(data: object) -> Envelope:
+def enveloped(data: object) -> Envelope:
     return {"data": data, "error": None}
 
 
@@ -103,20 +103,20 @@ def query_requests(query: RequestQuery, store: StoreOf) -> Envelope:
         read_filter(query.filter), limit=query.limit, offset=query.offset, sort=sort, newest_first=newest_first
     )
     whole = store.with_bodies(rows)
-    return _data([request_row(row.exchange) for row in whole])
+    return enveloped([request_row(row.exchange) for row in whole])
 
 
 @router.post("/request/count/query")
 def count_requests(query: RequestQuery, store: StoreOf) -> Envelope:
     """How many records match a filter."""
-    return _data(store.count(read_filter(query.filter)))
+    return enveloped(store.count(read_filter(query.filter)))
 
 
 @router.post("/request/query-ids")
 def query_ids(query: IdsQuery, store: StoreOf) -> Envelope:
     """The records of these ids; unknown ones are left out."""
     found = (store.get(request_id) for request_id in query.requestIds)
-    return _data([request_row(row.exchange) for row in found if row is not None])
+    return enveloped([request_row(row.exchange) for row in found if row is not None])
 
 
 @router.get("/request/{request_id}")
@@ -125,7 +125,7 @@ def get_request(request_id: str, store: StoreOf, includeBody: bool = True) -> En
     row = store.get(request_id)
     if row is None:
         raise HTTPException(404, f"no request {request_id[:64]!r} is recorded")
-    return _data(request_row(row.exchange, with_bodies=includeBody))
+    return enveloped(request_row(row.exchange, with_bodies=includeBody))
 
 
 @router.post("/session/query")
@@ -140,7 +140,7 @@ def query_sessions(query: SessionQuery, store: StoreOf) -> Envelope:
         limit=query.limit,
         offset=query.offset,
     )
-    return _data([session_row(row) for row in rows])
+    return enveloped([session_row(row) for row in rows])
 
 
 def _moment(unix_ms: float | None) -> datetime | None:
