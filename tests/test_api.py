@@ -165,3 +165,18 @@ def test_facets_follow_a_changed_property(tmp_path: Path) -> None:
     assert (row.exchange.properties, row.exchange.scores) == ({"tier": "pro"}, {"a": 0.5})
     assert [note.kind for note in store.notes("r")] == ["property", "score"]
     store.close()
+
+
+def test_the_page_shows_what_was_said(live: Running, api: hc.Api) -> None:
+    """Feedback, scores, and how the record came."""
+    user = calls(live, 1)
+    (record,) = api.requests(hc.where(user_id=user))
+    api.feedback(record["request_id"], False)
+    api.score(record["request_id"], {"grounded<b>": 0.5})
+    page = httpx.get(f"{live.url}/ui/requests/{record['request_id']}").text
+    for words in ("<dt>Feedback</dt><dd>bad</dd>", "grounded&lt;b&gt;: 0.5", "<dd>by the proxy</dd>"):
+        assert words in page
+    with hc.context(user_id=f"{user} logged"), hc.log_tool("weather") as entry:
+        entry.respond({"degrees": 21})
+    live.records(f"{user} logged", 1)
+    assert "logged by the app" in httpx.get(f"{live.url}/ui/requests/{entry.request_id}").text
