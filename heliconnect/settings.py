@@ -31,11 +31,13 @@ __all__ = [
     "Settings",
     "SettingsChanges",
     "configure",
+    "current_or_none",
     "disabled",
     "from_env",
     "get_settings",
     "is_disabled",
     "merged",
+    "set_current",
 ]
 
 LOCAL_BASE_URL = "http://127.0.0.1:8787"
@@ -201,6 +203,17 @@ def get_settings() -> Settings:
     if _current is None:
         _current = from_env(os.environ)
     return _current
+
+
+def current_or_none() -> Settings | None:
+    """The process's settings if they were set or read already: for who wants to put them back."""
+    return _current
+
+
+def set_current(settings: Settings | None) -> None:
+    """Put back what `current_or_none` gave; None reads the environment anew."""
+    global _current
+    _current = settings
 
 
 def configure(settings: Settings | None = None, **changes: Unpack[SettingsChanges]) -> Settings:

@@ -74,8 +74,31 @@ def test_the_calls_of_all_blocks_have_their_user(live: Running) -> None:
 def test_every_setting_is_documented() -> None:
     """Each variable that is read stands in the README, and nothing else that looks like one."""
     named = set(re.findall(r"`(HELICON[A-Z_]+)", README))
-    assert named == {"HELICONE_API_KEY", "HELICONE_BASE_URL", "HELICONNECT_PROVIDERS", "HELICONNECT_DISABLED"}
+    read = {name for name in _named_in_code() if name.startswith("HELICON")}
+    assert named == read
     from_env(dict.fromkeys(named, ""))
+
+
+def _named_in_code() -> set[str]:
+    package = Path(__file__).parents[1] / "heliconnect"
+    texts = [(package / name).read_text() for name in ("settings.py", "carrying.py")]
+    return {name for text in texts for name in re.findall(r'"(HELICON[A-Z_]+)"', text)}
+
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [pytest.param(code, id=str(number)) for number, code in enumerate(EXAMPLES)])
+def test_an_example_of_the_guide_runs(code: str, live: Running, tmp_path: Path) -> None:
+    """As it stands, in a fresh interpreter; an example of a test as a test."""
+    script = tmp_path / "test_example.py"
+    script.write_text(code)
+    environ = {**os.environ, "HELICONE_BASE_URL": live.url}
+    runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "def test_" in code else ["-W", "error"]
+    command = [sys.executable, *runner, str(script)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_extra_is_named(root: Path) -> None:

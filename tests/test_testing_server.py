@@ -347,6 +347,6 @@ def test_tls(tmp_path: Path) -> None:
 
 def test_names_are_loaded_on_demand() -> None:
     """The package offers exactly its public names, and an unknown one is an AttributeError."""
-    assert dir(testing) == ["Provider", "Received", "Reply"]
+    assert dir(testing) == ["Call", "Helicone", "Provider", "Received", "Reply", "vcr_config"]
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = testing.Nothing

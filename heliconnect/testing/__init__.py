@@ -1,4 +1,6 @@
-"""Help for tests of code that calls LLMs: a scripted provider on a real socket. Needs only the standard library.
+"""Help for tests of code that calls LLMs: a scripted provider on a real socket, and the pytest fixture `helicone`.
+
+The provider needs only the standard library, the fixture the extra `testing`.
 
     from heliconnect.testing import Provider, Reply
 
@@ -16,13 +18,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heliconnect.testing.gateway import Call, Helicone, vcr_config
     from heliconnect.testing.provider import Provider
     from heliconnect.testing.replies import Reply
     from heliconnect.testing.wire import Received
 
-__all__ = ["Provider", "Received", "Reply"]
+__all__ = ["Call", "Helicone", "Provider", "Received", "Reply", "vcr_config"]
 
 _HOMES = {
+    "Call": "heliconnect.testing.gateway",
+    "Helicone": "heliconnect.testing.gateway",
+    "vcr_config": "heliconnect.testing.gateway",
     "Provider": "heliconnect.testing.provider",
     "Received": "heliconnect.testing.wire",
     "Reply": "heliconnect.testing.replies",

@@ -20,11 +20,12 @@ import signal
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from heliconnect.testing.endpoints import render
+from heliconnect.testing.endpoints import Rendered, render
 from heliconnect.testing.replies import Reply, last_user_text, steered
 from heliconnect.testing.script import Script, fits_all
 from heliconnect.testing.wire import Reader, Received, note_disconnect, read_request, write_body, write_head
@@ -32,6 +33,7 @@ from heliconnect.testing.wire import Reader, Received, note_disconnect, read_req
 __all__ = ["Provider"]
 
 _STOP_S = 5.0
+OnAnswer = Callable[[Received, int, Sequence[tuple[str, str]], bytes], None]
 
 
 class Provider:
@@ -41,12 +43,25 @@ class Provider:
     what arrived, in order; disconnects counts answers that their reader left before the end, with the time of the last
     one in disconnected_at (of time.monotonic()), and Received.disconnected_at tells it for each. A client that closes
     only its sending half counts as gone. Safe to use from any thread.
+
+    as_gateway marks every answer as a gateway's, by the request's own id; on_answer is called in the provider's thread
+    with each answer that is over: the request, the status, the headers, the bytes that were sent.
     """
 
-    def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None, directives: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        directives: bool = True,
+        as_gateway: bool = False,
+        on_answer: OnAnswer | None = None,
+    ) -> None:
         self._wanted_port = port
         self._tls = tls
         self._directives = directives
+        self._as_gateway = as_gateway
+        self._on_answer = on_answer
         self._changed = threading.Condition()
         self._script = Script()
         self._requests: list[Received] = []
@@ -200,12 +215,32 @@ class Provider:
             return False
         body = parsed if isinstance(parsed, dict) else {}
         rendered = render(request, body, reply, number, keeps_directives=not self._directives)
+        if self._as_gateway:
+            marks = (("helicone-id", request.headers.get("helicone-request-id", "")), ("helicone-status", "success"))
+            rendered = replace(rendered, headers=(*rendered.headers, *marks))
+        sent: list[bytes] = []
+        try:
+            return await self._write(request, rendered, reply, reader, writer, sent)
+        finally:
+            if self._on_answer is not None:
+                self._on_answer(request, rendered.status, rendered.headers, b"".join(sent))
+
+    async def _write(
+        self,
+        request: Received,
+        rendered: Rendered,
+        reply: Reply,
+        reader: Reader,
+        writer: asyncio.StreamWriter,
+        sent: list[bytes],
+    ) -> bool:
         if not isinstance(rendered.body, bytes):
             await write_head(writer, rendered.status, rendered.headers, None)
-            return await self._stream(request, rendered.body, reply, reader, writer)
+            return await self._stream(request, _kept(rendered.body, sent), reply, reader, writer)
         await write_head(writer, rendered.status, rendered.headers, len(rendered.body))
         if request.method != "HEAD":
-            writer.write(rendered.body[: reply.cut_after])
+            sent.append(rendered.body[: reply.cut_after])
+            writer.write(sent[0])
         await writer.drain()
         return reply.cut_after is None
 
@@ -231,6 +266,12 @@ class Provider:
             self.disconnects += 1
             self.disconnected_at = at
             self._changed.notify_all()
+
+
+def _kept(events: Iterable[bytes], sent: list[bytes]) -> Iterator[bytes]:
+    for event in events:
+        sent.append(event)
+        yield event
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -37,6 +37,8 @@ class Switch:
     def __init__(self) -> None:
         self.mode = Mode.OFF
         self.breaker = Breaker()
+        self.override: Settings | None = None
+        """What holds for every call that is routed at all, whatever its client was given: a test's gateway."""
         self._clients: weakref.WeakKeyDictionary[object, Settings | None] = weakref.WeakKeyDictionary()
         self._told: set[str] = set()
 
@@ -59,9 +61,9 @@ class Switch:
     def settings_for(self, client: object, raw_headers: Iterable[tuple[bytes, bytes]]) -> Settings | None:
         """The settings by which a request of `client` is routed; None when it is not ours to touch."""
         if client in self._clients:
-            return self._clients[client] or get_settings()
+            return self.override or self._clients[client] or get_settings()
         if self.mode is Mode.ALL or (self.mode is Mode.RUNS and (active_run() or _speaks_helicone(raw_headers))):
-            return get_settings()
+            return self.override or get_settings()
         return None
 
     def report(self, error: Exception) -> None:
