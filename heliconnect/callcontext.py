@@ -14,7 +14,7 @@ import logging
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType, TracebackType
@@ -27,6 +27,7 @@ __all__ = [
     "Scope",
     "Session",
     "active_run",
+    "add_teller",
     "ambient",
     "capture",
     "context",
@@ -34,6 +35,7 @@ __all__ = [
     "enter_run",
     "find",
     "identify",
+    "in_run",
     "join_path",
     "last_request_id",
     "leave",
@@ -41,6 +43,7 @@ __all__ = [
     "serve",
     "session",
     "step",
+    "told_context",
     "use",
 ]
 
@@ -145,8 +148,44 @@ def ambient() -> CallContext:
 
 def current() -> CallContext:
     """The context a call made now would carry: the surrounding one, overlaid by the framework run in force."""
+    told = told_context() if active_run() is None else None
+    return _here() if told is None else ambient().overlaid(told)
+
+
+def _here() -> CallContext:
+    """What scopes build on: the same, but for what adapters tell, which is told anew at each call."""
     run = active_run()
     return ambient() if run is None else ambient().overlaid(run.context)
+
+
+_tellers: list[Callable[[], CallContext | None]] = []
+
+
+def add_teller(teller: Callable[[], CallContext | None]) -> None:
+    """Let an adapter tell the context of calls for which its framework has no callback; asked where no run is in force.
+
+    It gives None for calls that are none of its business, and never raises. Added once, it stays.
+    """
+    if teller not in _tellers:
+        _tellers.append(teller)
+
+
+def told_context() -> CallContext | None:
+    """What the adapters tell of a call made now; None when none of them knows it."""
+    for teller in _tellers:
+        found = teller()
+        if found is not None:
+            return found
+    return None
+
+
+def in_run(surroundings: CallContext, context: CallContext) -> Scope[Run]:
+    """A `with` block that is a framework run of its own: `surroundings` within it, `context` over them.
+
+    A run further inside takes the place of `context`, not of the surroundings.
+    """
+    run = Run(context, active_run())
+    return Scope(surroundings, run, run)
 
 
 def active_run() -> Run | None:
@@ -284,7 +323,7 @@ def context(**changes: Unpack[ContextFields]) -> Scope[CallContext]:
 
     Raises TypeError for a keyword that is not a field.
     """
-    merged = current().overlaid(_changes("context", changes))
+    merged = _here().overlaid(_changes("context", changes))
     return Scope(merged, merged)
 
 
@@ -337,12 +376,12 @@ class Session:
 def session(name: str, *, id: object = None, path: str = "/") -> Scope[Session]:  # noqa: A002 - the field's own word
     """Group calls as one session: `with session("trip planner") as s: ...`. Makes an id unless one is given."""
     made = Session(id=str(uuid.uuid4()) if id is None else str(id), name=name, path=join_path(path))
-    merged = replace(current(), session_id=made.id, session_name=made.name, session_path=made.path)
+    merged = replace(_here(), session_id=made.id, session_name=made.name, session_path=made.path)
     return Scope(merged, made)
 
 
 def step(name: str) -> Scope[str]:
     """Extend the session's path for the length of a `with` block: `with step("search"): ...`. Gives the new path."""
-    here = current()
+    here = _here()
     path = join_path(here.session_path, name)
     return Scope(replace(here, session_path=path), path)

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from heliconnect_langchain.handler import HeliconeCallbackHandler
 
-__all__ = ["HeliconeCallbackHandler"]
+from heliconnect_langchain.everywhere import install, uninstall  # isort: skip - the line above tells of a missing extra
+
+__all__ = ["HeliconeCallbackHandler", "install", "uninstall"]

@@ -8,19 +8,21 @@ force at the first token, the end or the error, because callbacks cannot reset a
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from heliconnect.callcontext import CallContext, Run, ambient, enter_run, join_path
+from heliconnect.callcontext import CallContext, Run, add_teller, ambient, enter_run, join_path
 from heliconnect.errors import MissingExtraError
 from heliconnect.wire.install import activate_for_runs
 from heliconnect_langchain.paths import is_plumbing, run_path
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler
+    from langchain_core.runnables.config import var_child_runnable_config
 except ImportError as exc:
     raise MissingExtraError("heliconnect_langchain", "langchain") from exc
 
@@ -28,11 +30,15 @@ __all__ = ["HeliconeCallbackHandler"]
 
 _log = logging.getLogger("heliconnect")
 _MAX_RUNS = 10_000
+_naming = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A run under way. outside is the context around the outermost run of its tree."""
+    """A run under way. outside is the context around the outermost run of its tree.
+
+    named counts the runs directly below that say something, by name.
+    """
 
     name: str
     parent: _Node | None
@@ -40,6 +46,7 @@ class _Node:
     outside: CallContext
     metadata: Mapping[str, Any]
     holder: Run | None = None
+    named: Counter[str] = field(default_factory=Counter)
 
     @property
     def root(self) -> _Node:
@@ -49,12 +56,27 @@ class _Node:
         return [*(self.parent.names() if self.parent is not None else ()), self.name]
 
 
+def _label(name: str, parent: _Node | None) -> str:
+    """A run's name in the path: the second of a name in the same place is "search 2", and so on, by their start."""
+    above = parent
+    while above is not None and above.parent is not None and is_plumbing(above.name):
+        above = above.parent
+    if above is None or is_plumbing(name):
+        return name
+    with _naming:
+        above.named[name] += 1
+        count = above.named[name]
+    return name if count == 1 else f"{name} {count}"
+
+
 class HeliconeCallbackHandler(BaseCallbackHandler):
     """Routes the model calls of the runs it is given to, with their session, path, user and properties.
 
         chain.invoke(question, config={"callbacks": [HeliconeCallbackHandler()], "run_name": "trip planner"})
 
-    The session path comes from the run tree ("/trip planner/ChatOpenAI"), below the path of the surrounding context.
+    The session path comes from the run tree ("/trip planner/ChatOpenAI"), below the path of the surrounding context;
+    the second run of a name in the same place is numbered ("/trip planner/search 2/ChatOpenAI"), by their start. Calls
+    without callbacks of their own, embeddings and an SDK's inside a node or a tool, have the path of the run around.
     The session is, in this order: `session_id` of the run's metadata, that given here, that of the surrounding
     context, LangGraph's `thread_id`, the outermost run. User and properties: metadata (`user_id`, `properties`, each
     also with the prefix `helicone_`), what is given here, the surrounding context.
@@ -78,6 +100,7 @@ class HeliconeCallbackHandler(BaseCallbackHandler):
         self._nodes: OrderedDict[UUID, _Node] = OrderedDict()
         self._holders: OrderedDict[UUID, list[Run]] = OrderedDict()
         activate_for_runs()
+        add_teller(_of_the_run_around)
 
     def request_ids(self, run_id: UUID) -> list[str]:
         """The `Helicone-Request-Id` of every call made under a run, in order, also of runs that have ended.
@@ -142,10 +165,10 @@ class HeliconeCallbackHandler(BaseCallbackHandler):
             parent = self._nodes.get(parent_id) if parent_id is not None else None
             name = info.get("name") or _class_name(serialized)
             outside = ambient() if parent is None else parent.outside
-            node = _Node(str(name), parent, run_id, outside, info.get("metadata") or {})
+            node = _Node(_label(str(name), parent), parent, run_id, outside, info.get("metadata") or {})
             if calls_model:
-                holder = enter_run(self._context(node))
-                node = _Node(node.name, parent, run_id, outside, node.metadata, holder)
+                holder = enter_run(self._context(node, calls_model=True))
+                node = replace(node, holder=holder)
                 self._remember(node, holder)
             _put(self._nodes, run_id, node)
         except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the run
@@ -164,8 +187,13 @@ class HeliconeCallbackHandler(BaseCallbackHandler):
             _put(self._holders, around.run_id, [*holders, holder])
             around = around.parent
 
-    def _context(self, node: _Node) -> CallContext:
-        """What a model's call carries over its surroundings."""
+    def context_below(self, run_id: UUID | None) -> CallContext | None:
+        """What a call carries that is made right below this run without a callback; None for a run that is unknown."""
+        node = self._nodes.get(run_id) if run_id is not None else None
+        return None if node is None else self._context(node, calls_model=False)
+
+    def _context(self, node: _Node, *, calls_model: bool) -> CallContext:
+        """What a call carries over its surroundings: a model's own run, or one made inside another run."""
         outside, metadata, given = ambient(), node.metadata, self._given
         session_id = _said(metadata, "session_id") or given.session_id or outside.session_id
         session_name = _said(metadata, "session_name") or given.session_name or outside.session_name
@@ -178,17 +206,31 @@ class HeliconeCallbackHandler(BaseCallbackHandler):
             user_id=_said(metadata, "user_id") or given.user_id,
             session_id=session_id,
             session_name=session_name,
-            session_path=_path(node, outside),
+            session_path=_path(node, outside, calls_model=calls_model),
             properties={**given.properties, **(properties if isinstance(properties, Mapping) else {})},
         )
 
 
-def _path(node: _Node, here: CallContext) -> str:
+def _path(node: _Node, here: CallContext, *, calls_model: bool) -> str:
     """The outside path, the run tree, then the steps taken inside the run, then the model."""
     base, now = join_path(node.outside.session_path), join_path(here.session_path)
     inside = now.removeprefix(base) if now.startswith(base) else ""
-    *around, model = node.names()
-    return join_path(base, run_path(around), inside, run_path([model]))
+    around, model = node.names(), []
+    if calls_model:
+        *around, last = around
+        model = [last]
+    return join_path(base, run_path(around), inside, run_path(model))
+
+
+def _of_the_run_around() -> CallContext | None:
+    """The context of the LangChain run that this code runs in, if a handler of ours watches it."""
+    try:
+        callbacks = (var_child_runnable_config.get() or {}).get("callbacks")
+        handlers = getattr(callbacks, "handlers", ())
+        ours = next((one for one in handlers if isinstance(one, HeliconeCallbackHandler)), None)
+        return None if ours is None else ours.context_below(getattr(callbacks, "parent_run_id", None))
+    except Exception:  # noqa: BLE001 - a private name of LangChain's: without it, the surrounding context counts
+        return None
 
 
 def _said(metadata: Mapping[str, Any], name: str) -> Any:

@@ -144,7 +144,7 @@ async def test_a_model_inside_a_tool_stands_below_it(model: ChatOpenAI, config: 
     gateway.script(Reply(headers=(GATEWAY_MARK,), tool_calls=(("deep", {"question": "why"}),)))
     agent = create_agent(model, [deep])
     await agent.ainvoke({"messages": [{"role": "user", "content": "go"}]}, config)
-    assert paths(gateway) == ["/trip/model/ChatOpenAI", "/trip/tools/deep/ChatOpenAI", "/trip/model/ChatOpenAI"]
+    assert paths(gateway) == ["/trip/model/ChatOpenAI", "/trip/tools/deep/ChatOpenAI", "/trip/model 2/ChatOpenAI"]
 
 
 async def test_metadata_names_user_session_and_properties(

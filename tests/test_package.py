@@ -42,6 +42,7 @@ def test_all_names_are_there() -> None:
 MISSING = [
     pytest.param("heliconnect.starlette", "starlette", "starlette", id="starlette"),
     pytest.param("heliconnect_langchain", "langchain_core", "langchain", id="langchain"),
+    pytest.param("heliconnect_langchain.agent", "langchain", "agents", id="agents"),
     pytest.param("heliconnect_litellm", "litellm", "litellm", id="litellm"),
     pytest.param("heliconnect.wire.httpx", "httpx", "httpx", id="httpx"),
     pytest.param("heliconnect.wire.httpx2", "httpx2", "httpx2", id="httpx2"),

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable
 from enum import IntEnum
 
-from heliconnect.callcontext import active_run
+from heliconnect.callcontext import active_run, told_context
 from heliconnect.errors import HeliconnectError
 from heliconnect.failover import Breaker
 from heliconnect.protocol import PREFIX
@@ -62,7 +62,9 @@ class Switch:
         """The settings by which a request of `client` is routed; None when it is not ours to touch."""
         if client in self._clients:
             return self.override or self._clients[client] or get_settings()
-        if self.mode is Mode.ALL or (self.mode is Mode.RUNS and (active_run() or _speaks_helicone(raw_headers))):
+        if self.mode is Mode.ALL or (
+            self.mode is Mode.RUNS and (active_run() or _speaks_helicone(raw_headers) or told_context() is not None)
+        ):
             return self.override or get_settings()
         return None
 
