@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -208,3 +209,95 @@ def test_disabled_adds_nothing(options: dict[str, Any], gateway: Provider, provi
     litellm.completion(model="groq/openai/gpt-oss-20b", messages=MESSAGES, **options)
     assert len(provider.requests) == 2
     assert not [name for got in provider.requests for name in got.headers if name.startswith("helicone")]
+
+
+def test_batches_carry_the_surroundings(options: dict[str, Any], gateway: Provider, provider: Provider) -> None:
+    """LiteLLM makes them in bare threads: each call of a batch is its caller's, whichever function makes the batch."""
+    questions = [[{"role": "user", "content": str(number)}] for number in range(6)]
+    with hc.context(user_id="Zoë", session_path="/web"):
+        answers = litellm.batch_completion("openai/gpt-4o", questions, **options)
+        assert [type(answer).__name__ for answer in answers] == ["ModelResponse"] * 6
+        litellm.batch_completion_models(models=["openai/gpt-4o", "groq/m"], messages=MESSAGES, **options)
+    assert_whole(gateway, provider, 8)
+
+
+@pytest.mark.parametrize("model", ["ollama/llama3", "ollama_chat/llama3"])
+async def test_a_server_that_is_not_known_gets_nothing_of_ours(model: str, provider: Provider) -> None:
+    """An Ollama on an unusual port is called as ever; configured, it is routed."""
+    hc.configure(base_url="http://127.0.0.1:1")
+    provider.always(
+        Reply(body=json.dumps({"model": "llama3", "response": "hi", "message": {"content": "hi"}}).encode())
+    )
+    options = {"api_base": provider.url, "messages": MESSAGES, "metadata": {"session_id": "s-1"}, "user": "ada"}
+    litellm.completion(model=model, **options)
+    await litellm.acompletion(model=model, **options)
+    chats = [got for got in provider.requests if got.method == "POST"]
+    assert len(chats) >= 2
+    assert not [name for got in chats for name in got.headers if name.startswith("helicone")]
+
+
+def test_uninstalled_it_adds_nothing(options: dict[str, Any], gateway: Provider, provider: Provider) -> None:
+    """After hc.uninstall() no call carries anything of ours."""
+    hc.uninstall()
+    litellm.completion("openai/gpt-4o", MESSAGES, **options)
+    assert gateway.requests == []
+    assert not [name for name in provider.requests[0].headers if name.startswith("helicone")]
+
+
+def test_litellms_own_callback_makes_no_second_record(
+    options: dict[str, Any], gateway: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and LiteLLM's "helicone" logs nothing of what is routed."""
+    litellm.success_callback = ["helicone"]
+    with caplog.at_level(logging.WARNING, "heliconnect"):
+        for _ in range(3):
+            litellm.completion("openai/gpt-4o", MESSAGES, **options)
+    assert len(gateway.requests) == 3
+    assert "helicone" not in litellm.success_callback
+    assert [record.getMessage().count("twice") for record in caplog.records if record.name == "heliconnect"] == [1]
+
+
+def test_the_proxys_config_names_an_instance() -> None:
+    """`callbacks: heliconnect_litellm.logger`, as the proxy resolves it."""
+    import heliconnect_litellm
+
+    pytest.importorskip("fastapi")
+    from litellm.proxy.types_utils.utils import get_instance_fn
+
+    found = get_instance_fn("heliconnect_litellm.logger")
+    assert isinstance(found, HeliconeLogger)
+    assert found is heliconnect_litellm.logger
+    with pytest.raises(AttributeError, match="nonsense"):
+        heliconnect_litellm.nonsense  # noqa: B018 - reading it is the test
+
+
+IMAGE = {"created": 1, "data": [{"url": "http://127.0.0.1/x.png"}]}
+FURTHER = [
+    pytest.param(lambda o: litellm.aresponses(model="openai/gpt-4o", input="hi", **o), None, id="aresponses"),
+    pytest.param(
+        lambda o: asyncio.to_thread(litellm.responses, model="openai/gpt-4o", input="hi", **o), None, id="responses"
+    ),
+    pytest.param(lambda o: litellm.aimage_generation(model="openai/gpt-image-1", prompt="a", **o), IMAGE, id="aimage"),
+    pytest.param(
+        lambda o: asyncio.to_thread(litellm.image_generation, model="openai/gpt-image-1", prompt="a", **o),
+        IMAGE,
+        id="image",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "body"), FURTHER)
+async def test_responses_and_images(
+    call: Callable[[dict[str, Any]], Awaitable[Any]],
+    body: dict[str, Any] | None,
+    options: dict[str, Any],
+    gateway: Provider,
+    provider: Provider,
+) -> None:
+    """OpenAI's newer endpoints, too."""
+    if body is not None:
+        gateway.always(Reply(headers=(GATEWAY_MARK,), body=json.dumps(body).encode()))
+    options["metadata"]["count"] = "3"  # OpenAI's own metadata takes text only, and LiteLLM sees to that
+    with hc.context(user_id="Zoë", session_path="/web"):
+        await call(options)
+    assert_whole(gateway, provider)

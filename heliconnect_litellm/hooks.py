@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 from heliconnect.callcontext import CallContext, current, leave
+from heliconnect.carrying import Executor
 from heliconnect.errors import HeliconnectError, MissingExtraError
 from heliconnect.protocol import CONTEXT_REF
 from heliconnect.settings import get_settings, is_disabled
@@ -19,6 +22,7 @@ from heliconnect.wire.install import activate_for_runs
 from heliconnect.wire.switch import Mode, switch
 
 try:
+    import litellm
     from litellm.integrations.custom_logger import CustomLogger
 except ImportError as exc:
     raise MissingExtraError("heliconnect_litellm", "litellm") from exc
@@ -27,6 +31,15 @@ __all__ = ["HeliconeLogger"]
 
 _log = logging.getLogger("heliconnect")
 _SDK_PROVIDERS = frozenset({"openai", "azure", "custom_openai", "text-completion-openai", "azure_text"})
+# The kinds of call whose `extra_headers` LiteLLM sends as headers. With others, images say, they end in the body.
+_WITH_HEADERS = frozenset(
+    {
+        *("completion", "acompletion", "embedding", "aembedding", "text_completion", "atext_completion"),
+        *("responses", "aresponses", "anthropic_messages"),
+    }
+)
+_OTHER = "helicone"
+_CALLBACK_LISTS = ("success_callback", "_async_success_callback", "failure_callback", "callbacks", "input_callback")
 _FIELDS = ("user_id", "session_id", "session_name", "session_path")
 # What LiteLLM itself writes into the metadata of a call; all else is the caller's.
 _LITELLMS = frozenset(
@@ -55,6 +68,7 @@ class HeliconeLogger(CustomLogger):
         super().__init__(**options)
         self._told: set[str] = set()
         activate_for_runs()
+        _carry_into_batches()
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
         """LiteLLM's hook before a call leaves; the headers it is about to send are within reach.
@@ -62,6 +76,8 @@ class HeliconeLogger(CustomLogger):
         The parameters' names are part of the hook: LiteLLM passes them by keyword.
         """
         try:
+            if _routes():
+                self._take_over()
             additional = kwargs.get("additional_args") or {}
             body, headers = additional.get("complete_input_dict"), additional.get("headers")
             if isinstance(body, MutableMapping) and _is_sdk_call(kwargs):
@@ -74,7 +90,7 @@ class HeliconeLogger(CustomLogger):
     async def async_pre_call_deployment_hook(self, kwargs: dict[str, Any], call_type: Any) -> dict[str, Any] | None:
         """LiteLLM's hook before an asynchronous call, for each deployment a router tries."""
         try:
-            if not _routes():
+            if not _routes() or str(getattr(call_type, "value", call_type)) not in _WITH_HEADERS:
                 return None
             headers = {
                 name: value
@@ -86,11 +102,34 @@ class HeliconeLogger(CustomLogger):
             self._report(error)
             return None
 
+    def _take_over(self) -> None:
+        """LiteLLM's own callback "helicone" logs calls after the fact: of routed ones it would make a second record."""
+        lists = [getattr(litellm, name, None) for name in _CALLBACK_LISTS]
+        found = [one for one in lists if isinstance(one, list) and _OTHER in one]
+        for one in found:
+            one[:] = [callback for callback in one if callback != _OTHER]
+        if found:
+            _log.warning(
+                "LiteLLM's own callback %r was on beside HeliconeLogger and would record every call twice: it was "
+                "taken out of LiteLLM's callbacks",
+                _OTHER,
+            )
+
     def _report(self, error: Exception) -> None:
         kind = f"{type(error).__name__}: {error}" if isinstance(error, HeliconnectError) else type(error).__name__
         if kind not in self._told:
             self._told.add(kind)
             _log.warning("a LiteLLM call could not be given its context: %s", kind)
+
+
+def _carry_into_batches() -> None:
+    """`batch_completion` calls from threads of a pool: they take the context along, and nothing else changes."""
+    try:
+        batches: Any = import_module("litellm.batch_completion.main")
+        if getattr(batches, "ThreadPoolExecutor", None) is ThreadPoolExecutor:
+            batches.ThreadPoolExecutor = Executor
+    except Exception as error:  # noqa: BLE001 - without it batches lack the surrounding context, and work
+        _log.warning("LiteLLM's batches cannot carry the context: %s", type(error).__name__)
 
 
 def _routes() -> bool:
