@@ -240,9 +240,20 @@ def find(reference: str) -> CallContext | None:
 
 
 def join_path(*parts: object) -> str:
-    """One session path out of parts: always a leading slash, never an empty step ("/search/rank")."""
-    steps = (step for part in parts if part is not None for step in str(part).split("/"))
+    """One session path out of parts: always a leading slash, never an empty step ("/search/rank").
+
+    A part without a text form, None among them, is left out.
+    """
+    steps = (step for part in parts for step in (_said(part) or "").split("/"))
     return "/" + "/".join(step.strip() for step in steps if step.strip())
+
+
+def _said(value: object) -> str | None:
+    """`value` as text; None for None and where its own __str__ fails."""
+    try:
+        return None if value is None else str.__str__(str(value))
+    except Exception:  # noqa: BLE001 - a value's own __str__ may raise anything; the caller's code must go on
+        return None
 
 
 ValueT = TypeVar("ValueT")
@@ -374,8 +385,8 @@ class Session:
 
 
 def session(name: str, *, id: object = None, path: str = "/") -> Scope[Session]:  # noqa: A002 - the field's own word
-    """Group calls as one session: `with session("trip planner") as s: ...`. Makes an id unless one is given."""
-    made = Session(id=str(uuid.uuid4()) if id is None else str(id), name=name, path=join_path(path))
+    """Group calls as one session: `with session("trip planner") as s: ...`. Makes an id unless one with text is given."""
+    made = Session(id=_said(id) or str(uuid.uuid4()), name=name, path=join_path(path))
     merged = replace(_here(), session_id=made.id, session_name=made.name, session_path=made.path)
     return Scope(merged, made)
 

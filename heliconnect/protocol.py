@@ -3,6 +3,8 @@
 Any value of any type gives a valid header or is left out: never an exception. On the wire values are raw UTF-8 (the
 real Helicone takes those bytes intact and decodes neither percent nor RFC 2047 encoding). Control characters become
 one blank, edge blanks go, long values are cut and end in a hash of the whole, property names become lower-case tokens.
+Lone surrogates become "?". Of two properties whose names become the same token the last wins, and the first counts as
+left out.
 
 Source of the names: https://docs.helicone.ai/helicone-headers/header-directory
 """
@@ -109,7 +111,8 @@ def header_text(value: object) -> str | None:
         return None
     if text is None:
         return None
-    clean = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode()).strip(" ")
+    plain = str.encode(text, "utf-8", "replace").decode()  # a __str__ may give a subclass, with methods of its own
+    clean = _CONTROL.sub(" ", plain).strip(" ")
     encoded = clean.encode()
     if len(encoded) <= MAX_VALUE_BYTES:
         return clean
@@ -179,6 +182,7 @@ def _property_headers(properties: Mapping[str, object]) -> tuple[list[tuple[str,
             dropped += 1
             continue
         size += len(name) + len(text.encode())
+        dropped += name in named
         named[name] = text
     return [(PROPERTY_PREFIX + name.title(), text) for name, text in named.items()], dropped
 
