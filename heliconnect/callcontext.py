@@ -385,7 +385,7 @@ class Session:
 
 
 def session(name: str, *, id: object = None, path: str = "/") -> Scope[Session]:  # noqa: A002 - the field's own word
-    """Group calls as one session: `with session("trip planner") as s: ...`. Makes an id unless one with text is given."""
+    """Group calls as one session: `with session("trip planner") as s: ...`. Makes an id unless one is given."""
     made = Session(id=_said(id) or str(uuid.uuid4()), name=name, path=join_path(path))
     merged = replace(_here(), session_id=made.id, session_name=made.name, session_path=made.path)
     return Scope(merged, made)

@@ -1,4 +1,4 @@
-"""A gateway that fails in every way there is: the provider sees each request at most once, and the call is not harmed."""
+"""A gateway that fails in every way there is: the provider sees each request once at most, no call is harmed."""
 
 from __future__ import annotations
 
