@@ -58,6 +58,7 @@ class Sender:
         self._retry_at = 0.0
         self._retry_s = _RETRY_S
         self._is_down = False
+        self._is_discarded = False
         self.sent = 0
         self.dropped = 0
 
@@ -110,6 +111,7 @@ class Sender:
     def discard(self) -> None:
         """Forget everything that is queued or waits."""
         with self._ready:
+            self._is_discarded = True
             self._queue.clear()
             self._bytes = 0
         for path in self._outbox.waiting():
@@ -134,6 +136,9 @@ class Sender:
         idle_until = time.monotonic() + _LINGER_S
         with self._ready:
             while not self._queue:
+                if self._is_discarded:
+                    self._thread = None
+                    return None
                 now = time.monotonic()
                 if now >= self._retry_at and self._outbox.waiting():
                     self._is_busy = True
@@ -153,7 +158,7 @@ class Sender:
             return
         is_resting = self._is_down and time.monotonic() < self._retry_at
         is_dealt_with = not is_resting and self._post(entry, key)
-        if not is_dealt_with and not self._outbox.put(entry):
+        if not is_dealt_with and not self._is_discarded and not self._outbox.put(entry):
             self.dropped += 1
 
     def _deliver(self) -> None:

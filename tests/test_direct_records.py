@@ -130,3 +130,19 @@ async def test_an_upload_and_a_picture_are_described(provider: Provider) -> None
     assert b"audio/wav" in bodies[0]
     assert b"multipart/form-data" in bodies[1]
     assert b"sound" not in bodies[0]
+
+
+@each_library
+async def test_a_call_that_the_gateway_could_not_pass_on_has_two_records(
+    send: Sender, live: Running, provider: Provider
+) -> None:
+    """The gateway's own, which failed, and that of the call that went directly, which names it."""
+    user = f"direct {uuid.uuid4()}"
+    settings = Settings(base_url=live.url, providers={provider.url: "nobody"})
+    target = {"Helicone-Target-URL": a_dead_url(), "Helicone-User-Id": user}
+    assert (await send(settings, f"{provider.url}/v1/chat/completions", headers=target))[0] == 200
+    assert hc.flush(10)
+    failed, made = sorted(live.records(user, 2), key=lambda record: record["response_status"] == 200)
+    assert failed["response_status"] != 200
+    assert made["response_status"] == 200
+    assert made["properties"]["retry-of"] == failed["request_id"]

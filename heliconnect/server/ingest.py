@@ -36,6 +36,7 @@ SOURCE = "x-heliconnect-source"
 """The request header that says how a record came: "log", or "direct" for a call that the gateway missed."""
 _KINDS = {"oai": "openai", "anthropic": "anthropic", "googleapis": "google"}
 _ENDS = {-3: End.CANCELLED, -1: End.TIMEOUT}
+_MISSING = ("the log names no times: when the call was, and how long it took, is not known",)
 _MAX_KNOWN = 20_000
 Json = Mapping[str, Any]
 
@@ -124,6 +125,7 @@ def capture_of(kind: str, headers: Iterable[tuple[bytes, bytes]], raw: bytes) ->
         response_size_bytes=len(answer),
         first_byte_ms=first_ms,
         key_hash=key_hash(auth),
+        warnings=_MISSING if not _mapping(body.get("timing")) else (),
         told_cost=str(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
     )
 

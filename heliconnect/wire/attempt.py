@@ -6,6 +6,7 @@ Also what every shell needs at the edges: a call that leaves directly is marked,
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Attempt:
         self.outgoing = outgoing
         self.settings = settings
         self._tried = tried
+        self.direct_id = outgoing.request_id
+        """The id of the record of the call should it go straight to its provider."""
         self._has_failover = settings.failover and outgoing.has_direct
 
     @property
@@ -97,7 +100,11 @@ class Attempt:
         elif self._has_failover:
             what = "what answers there is no gateway"
             switch.breaker.failed(self.outgoing.gateway, what, self.settings.cooldown_ms)
-        return verdict is not Verdict.PASSED_ON and self._has_failover and is_repeatable
+        goes_direct = verdict is not Verdict.PASSED_ON and self._has_failover and is_repeatable
+        if goes_direct and verdict is Verdict.UNSENT and self.is_recorded:
+            self.direct_id = str(uuid.uuid4())  # the gateway has a record of its own, of what it could not pass on
+            note_request(self.direct_id)
+        return goes_direct
 
 
 class Aside(Attempt):

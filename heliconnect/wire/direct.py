@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
+from heliconnect.callcontext import CallContext
 from heliconnect.manual import submit
 from heliconnect.protocol import is_secret, read_context, redact_url
 from heliconnect.sse import ends_well
@@ -81,7 +82,9 @@ class DirectRecord:
         said = read_context((name, value) for name, value in outgoing.set_headers)
         times = (self._began, self._first, time.time())
         request = _request(self._body, self._content_type)
-        name, request_id = outgoing.provider, outgoing.request_id
+        name, request_id = outgoing.provider, self._attempt.direct_id
+        if request_id != outgoing.request_id:
+            said = said.overlaid(CallContext(properties={"retry-of": outgoing.request_id}))
         submit(name, self._url, request, answer, times, said, request_id, settings=settings, source=_SOURCE)
 
 
