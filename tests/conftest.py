@@ -20,6 +20,7 @@ from heliconnect.callcontext import CallContext, use
 from heliconnect.failover import Breaker
 from heliconnect.server.supervisor import Server, ServerOptions, running
 from heliconnect.testing import Provider, Reply
+from heliconnect.wire import attempt
 from heliconnect.wire.switch import Mode, switch
 from tests.plane import PlaneProcess, a_plane
 
@@ -37,8 +38,10 @@ def clean_process() -> Iterator[None]:
     """Each test begins without context, settings, routing or a breaker's memory, and leaves none."""
     switch.mode, switch.breaker = Mode.OFF, Breaker()
     settings_module._current = None
+    tried = attempt._tried.set(None)
     with use(CallContext()):
         yield
+    attempt._tried.reset(tried)
     hc.uninstall()
     sender_module.discard()
     switch.breaker = Breaker()
@@ -141,6 +144,7 @@ def root() -> Path:
     return Path(__file__).parents[1]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_recording_configure(config: pytest.Config, vcr: Any) -> None:
     """Cassettes match on what heliconnect sends as well."""
 

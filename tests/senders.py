@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import httpx
 import httpx2
+import lm15.transports
 import pytest
 import requests
 from yarl import URL
@@ -20,6 +22,16 @@ from heliconnect.testing import Provider
 MESSAGES = [{"role": "user", "content": "hi"}]
 BODY = {"model": "gpt-4o", "messages": MESSAGES}
 USER = "Zoë 東京"
+
+
+NO_CONNECTION = (
+    *(httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError, requests.ConnectionError),
+    lm15.transports.ConnectError,
+)
+FAILURES = (
+    *(httpx.HTTPError, httpx2.HTTPError, aiohttp.ClientError, requests.RequestException, TimeoutError),
+    lm15.transports.TransportError,
+)
 
 
 def settings_for(provider: Provider, gateway_url: str, name: str = "openai") -> Settings:
@@ -75,6 +87,26 @@ async def send_requests(settings: Settings, url: str, **options: Any) -> tuple[i
         return answer.status_code, str(answer.request.url)
 
 
+def lm15_request(url: str, options: dict[str, Any], content: Any = None) -> lm15.transports.TransportRequest:
+    headers = [("Content-Type", "application/json"), *dict(options.get("headers") or {}).items()]
+    body = json.dumps(content or BODY).encode()
+    return lm15.transports.TransportRequest("POST", url, headers, body, read_timeout=options.get("timeout"))
+
+
+async def send_lm15(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    with hc.connect(lm15.transports.StdlibTransport(), settings) as transport:
+        with transport.stream(lm15_request(url, options)) as answer:
+            answer.read()
+            return answer.status, url
+
+
+async def send_lm15_async(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
+    async with hc.connect(lm15.transports.StdlibAsyncTransport(), settings) as transport:
+        async with transport.stream(lm15_request(url, options)) as answer:
+            await answer.read()
+            return answer.status, url
+
+
 Sender = Callable[..., Awaitable[tuple[int, str]]]
 SENDERS = [
     pytest.param(send_httpx, id="httpx"),
@@ -83,5 +115,7 @@ SENDERS = [
     pytest.param(send_httpx2_async, id="httpx2-async"),
     pytest.param(send_aiohttp, id="aiohttp"),
     pytest.param(send_requests, id="requests"),
+    pytest.param(send_lm15, id="lm15"),
+    pytest.param(send_lm15_async, id="lm15-async"),
 ]
 each_library = pytest.mark.parametrize("send", SENDERS)

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import httpx
 import httpx2
+import lm15.transports
 import openai
 import pytest
 import requests
@@ -21,7 +22,7 @@ from heliconnect.server.supervisor import ServerOptions, running
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from tests.conftest import Running
-from tests.senders import BODY, MESSAGES, Sender, a_dead_url, each_library, settings_for
+from tests.senders import BODY, MESSAGES, Sender, a_dead_url, each_library, lm15_request, settings_for
 
 STREAM = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
 
@@ -50,10 +51,18 @@ async def call_all(provider: Provider, settings: Settings) -> int:
         assert one.post(url, json=BODY, headers=key).json()["object"] == "chat.completion"
         with one.post(url, json=STREAM, headers=key, stream=True) as answer:
             assert b"[DONE]" in b"".join(answer.iter_content(None))
+    with hc.connect(lm15.transports.StdlibTransport(), settings) as transport:
+        for body in (BODY, STREAM):
+            with transport.stream(lm15_request(url, {"headers": key}, body)) as answer:
+                assert answer.read()
+    async with hc.connect(lm15.transports.StdlibAsyncTransport(), settings) as transport:
+        for body in (BODY, STREAM):
+            async with transport.stream(lm15_request(url, {"headers": key}, body)) as answer:
+                assert await answer.read()
     with hc.connect(openai.OpenAI(base_url=f"{provider.url}/v1", api_key="sk-provider-secret"), settings) as sdk:
         sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
         assert list(sdk.chat.completions.create(**STREAM))
-    return 14
+    return 18
 
 
 async def test_what_went_directly_is_recorded_later(provider: Provider, tmp_path: Path) -> None:

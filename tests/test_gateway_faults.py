@@ -17,20 +17,18 @@ import aiohttp
 import httpx
 import httpx2
 import pytest
-import requests
 
 import heliconnect as hc
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from heliconnect.wire.switch import switch
 from tests.conftest import GATEWAY_MARK
-from tests.senders import USER, Sender, a_dead_url, each_library, send_aiohttp, settings_for
+from tests.senders import FAILURES, USER, Sender, a_dead_url, each_library, send_aiohttp, settings_for
 
 CONNECT_MS = 400
 BOUND_S = 5.0
 """What a call may take in all, generously; the connect timeout of the gateway is CONNECT_MS."""
 MARK = b"helicone-id: 00000000-0000-4000-8000-000000000000\r\n"
-FAILURES = (httpx.HTTPError, httpx2.HTTPError, aiohttp.ClientError, requests.RequestException, TimeoutError)
 Behaviour = Callable[[socket.socket], None]
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import httpx
 import httpx2
+import lm15.transports
 import openai
 import pytest
 import requests
@@ -25,6 +26,7 @@ from tests.conftest import GATEWAY_MARK
 from tests.senders import (
     BODY,
     MESSAGES,
+    NO_CONNECTION,
     SENDERS,
     USER,
     Sender,
@@ -124,7 +126,8 @@ async def test_a_broken_connection_is_not_sent_again(send: Sender, provider: Pro
     """Bytes may have reached the provider: the caller sees the error, which names the provider and holds no key."""
     gateway.always(Reply(headers=(GATEWAY_MARK,), cut_after=5))
     errors = (httpx.RemoteProtocolError, httpx2.RemoteProtocolError, aiohttp.ClientPayloadError)
-    with pytest.raises((*errors, requests.exceptions.ChunkedEncodingError)) as caught:
+    cut = (requests.exceptions.ChunkedEncodingError, lm15.transports.ProtocolError, lm15.transports.ReadError)
+    with pytest.raises((*errors, *cut)) as caught:
         await send_and_read(send, settings_for(provider, gateway.url), f"{provider.url}/v1/chat/completions")
     assert provider.requests == []
     request = getattr(caught.value, "request", None)
@@ -261,6 +264,19 @@ async def test_the_same_call_after_a_failure_names_its_first_attempt(
     assert links == [None, first, None, None]
 
 
+@each_library
+async def test_the_same_question_of_the_next_user_is_no_retry(
+    send: Sender, provider: Provider, gateway: Provider
+) -> None:
+    """A thread that served one user, whose call failed, serves another: nothing of the first shows with the second."""
+    url = f"{provider.url}/v1/chat/completions"
+    gateway.script(*(Reply(status=500, headers=(GATEWAY_MARK,)) for _ in range(3)))
+    for user, session in (("ada", "1"), ("bob", "1"), ("bob", "2")):
+        with hc.context(user_id=user, session_id=session):
+            await send(settings_for(provider, gateway.url), url)
+    assert [got.headers.get("helicone-property-retry-of") for got in gateway.requests] == [None, None, None]
+
+
 async def test_a_hundred_users_at_once_do_not_mix(provider: Provider, gateway: Provider) -> None:
     """Each call carries the user whose question it asks."""
     client = openai.AsyncOpenAI(base_url=f"{provider.url}/v1", api_key="k")
@@ -306,7 +322,7 @@ async def test_a_call_addressed_to_the_gateway_gets_its_context(
     assert got.headers["helicone-auth"] == "Bearer sk-helicone-a"
     dead = a_dead_url()
     for _ in range(2):
-        with pytest.raises((httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError, OSError)):
+        with pytest.raises(NO_CONNECTION):
             await send(Settings(base_url=dead), f"{dead}/v1/chat/completions")
     assert [record.getMessage().count("have no provider to go to") for record in caplog.records] == [1]
 

@@ -24,10 +24,9 @@ from heliconnect.testing import Provider, Reply
 from heliconnect.wire.switch import switch
 from tests.conftest import GATEWAY_MARK
 from tests.plane import RawUpstream
-from tests.senders import BODY, MESSAGES, SENDERS, USER, Sender, a_dead_url, each_library, settings_for
+from tests.senders import BODY, MESSAGES, NO_CONNECTION, SENDERS, USER, Sender, a_dead_url, each_library, settings_for
 
 UNSENT = Reply(status=502, headers=(("helicone-error", "true"), ("helicone-unsent", "true")))
-NO_CONNECTION = (httpx.ConnectError, httpx2.ConnectError, aiohttp.ClientConnectorError, requests.ConnectionError)
 HTTPX = [pytest.param(module, id=module.__name__) for module in (httpx, httpx2)]
 
 

@@ -6,6 +6,7 @@ Also what every shell needs at the edges: a call that leaves directly is marked,
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from heliconnect.callcontext import CallContext, active_run, current, note_request
 from heliconnect.failover import Verdict, judge
 from heliconnect.outgoing import Outgoing, prepare
-from heliconnect.protocol import CONTEXT_REF, PREFIX, UNSENT
+from heliconnect.protocol import CONTEXT_REF, PREFIX, UNSENT, header_text
 from heliconnect.routing import is_loopback, origin_of
 from heliconnect.settings import Settings
 from heliconnect.wire.switch import switch
@@ -26,15 +27,24 @@ _leaving: ContextVar[str | None] = ContextVar("heliconnect_leaving", default=Non
 
 @dataclass(slots=True)
 class Tried:
-    """The last call of this task or thread: what it asked, the id of its first attempt, and whether it failed."""
+    """The last call of this task or thread: what it asked, the id of its first attempt, when, and whether it failed.
 
-    key: tuple[str, str, int | None]
+    A retry asks the same for the same user and session, and soon: a worker's thread serves many, one after the other.
+    """
+
+    key: tuple[object, ...]
     first_id: str
+    at_s: float
     has_failed: bool = True
+
+    def is_first_of(self, key: tuple[object, ...], now_s: float) -> bool:
+        """Whether a call with this key, made now, tries once more what failed."""
+        return self.has_failed and self.key == key and now_s - self.at_s < _RETRY_WITHIN_S
 
 
 _tried: ContextVar[Tried | None] = ContextVar("heliconnect_tried", default=None)
 _RETRIED = frozenset({408, 409, 425, 429})
+_RETRY_WITHIN_S = 300.0
 
 
 class Attempt:
@@ -138,10 +148,11 @@ def plan(
         settings = switch.settings_for(client, raw)
         if settings is None or (_leaving.get() is not None and _leaving.get() == _origin(url)):
             return None
-        key = (method, url, hash(body) if isinstance(body, bytes | str) else None)
+        context, now_s = current(), time.monotonic()
+        asked = hash(body) if isinstance(body, bytes | str) else None
+        key = (method, url, asked, header_text(context.user_id), header_text(context.session_id))
         before = _tried.get()
-        first = before.first_id if before is not None and before.has_failed and before.key == key else None
-        context = current()
+        first = before.first_id if before is not None and before.is_first_of(key, now_s) else None
         if first is not None:
             context = context.overlaid(CallContext(properties={"retry-of": first}))
         outgoing = prepare(method, url, raw, context, settings)
@@ -150,7 +161,7 @@ def plan(
         return None
     if outgoing is None:
         return Aside() if any(name.lower() == _REFERENCE for name, _ in raw) else None
-    return Attempt(outgoing, settings, Tried(key, first or outgoing.request_id))
+    return Attempt(outgoing, settings, Tried(key, first or outgoing.request_id, now_s))
 
 
 @contextlib.contextmanager

@@ -26,10 +26,16 @@ from heliconnect.wire.switch import Mode, switch
 
 __all__ = ["activate_for_runs", "connect", "install", "uninstall"]
 
-_LIBRARIES = ("httpx", "httpx2", "aiohttp", "requests")
+# The modules that are wrapped once they are loaded, and the shells that do it.
+_LIBRARIES = {
+    **{name: name for name in ("httpx", "httpx2", "aiohttp", "requests")},
+    "lm15.transports": "lm15",
+    "dspy._vendor.lm15.transports": "lm15",
+}
 _SUPPORTED = (
     "OpenAI, AsyncOpenAI, Anthropic, AsyncAnthropic and other SDK clients built on httpx or httpx2, google-genai's "
-    "Client, clients and sessions of httpx, httpx2, aiohttp and requests, LangChain chat models and embeddings"
+    "Client, clients and sessions of httpx, httpx2, aiohttp and requests, transports of lm15, LangChain chat models "
+    "and embeddings"
 )
 # Where SDKs and LangChain models keep the clients inside them.
 _INNER = (
@@ -165,12 +171,11 @@ def _watch_genai(value: Any) -> None:
 
 def _shells() -> Iterator[Any]:
     """The shells of the libraries that are imported; one that is too old for its shell is told of, once."""
-    for name in _LIBRARIES:
-        if name in sys.modules:
-            try:
-                yield import_module(f"heliconnect.wire.{name}")
-            except MissingExtraError as error:
-                switch.report(error)
+    for shell in {shell: None for name, shell in _LIBRARIES.items() if name in sys.modules}:
+        try:
+            yield import_module(f"heliconnect.wire.{shell}")
+        except MissingExtraError as error:
+            switch.report(error)
 
 
 def _patch() -> None:
@@ -217,6 +222,6 @@ class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
         try:
-            import_module(f"heliconnect.wire.{module.__name__}").patch()
+            import_module(f"heliconnect.wire.{_LIBRARIES[module.__name__]}").patch()
         except Exception as error:  # noqa: BLE001 - an HTTP library must load, whatever we think of it
             switch.report(error)
