@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         use,
     )
     from heliconnect.carrying import Executor, carry, dump, load
+    from heliconnect.diagnosis import diagnose
     from heliconnect.errors import (
         ApiError,
         HeliconnectError,
@@ -65,6 +66,7 @@ __all__ = [
     "connect",
     "context",
     "current",
+    "diagnose",
     "disabled",
     "dump",
     "feedback",
@@ -105,6 +107,7 @@ _HOMES = {
     "connect": "heliconnect.wire.install",
     "context": "heliconnect.callcontext",
     "current": "heliconnect.callcontext",
+    "diagnose": "heliconnect.diagnosis",
     "disabled": "heliconnect.settings",
     "dump": "heliconnect.carrying",
     "feedback": "heliconnect.api",

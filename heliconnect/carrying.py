@@ -21,17 +21,19 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import thread as pool_threads
 from dataclasses import fields
-from functools import update_wrapper, wraps
+from functools import update_wrapper
 from inspect import iscoroutinefunction
 from typing import Any, ParamSpec, TypeVar, cast
 
 from heliconnect.callcontext import CallContext, Captured, Scope, capture, current, use
 from heliconnect.errors import SettingsError
 from heliconnect.protocol import header_text
+from heliconnect.wrapping import unwrap, wrap
 
 __all__ = [
     "CONTEXT_HEADER",
     "Executor",
+    "carries_threads",
     "carry",
     "dump",
     "load",
@@ -89,17 +91,21 @@ class Executor(ThreadPoolExecutor):
 
 def patch_threads() -> None:
     """Let every thread, timer and thread pool of the process carry the call context. Does nothing the second time."""
-    _patch(threading.Thread, "start", _carrying_start)
-    _patch(ThreadPoolExecutor, "submit", _carrying_submit)
+    _threads.is_on = True
+    wrap(threading.Thread, "start", _carrying_start)
+    wrap(ThreadPoolExecutor, "submit", _carrying_submit)
+
+
+def carries_threads() -> bool:
+    """Whether new threads carry the call context by themselves."""
+    return _threads.is_on
 
 
 def unpatch_threads() -> None:
     """Undo `patch_threads`; where somebody else has wrapped a method since, ours stays below it and does nothing."""
     _threads.is_on = False
-    for cls, name in ((threading.Thread, "start"), (ThreadPoolExecutor, "submit")):
-        original = getattr(getattr(cls, name), "_heliconnect", None)
-        if original is not None:
-            setattr(cls, name, original)
+    unwrap(threading.Thread, "start")
+    unwrap(ThreadPoolExecutor, "submit")
 
 
 class _Switch:
@@ -107,15 +113,6 @@ class _Switch:
 
 
 _threads = _Switch()
-
-
-def _patch(cls: Any, name: str, make: Callable[[Any], Any]) -> None:
-    _threads.is_on = True
-    original = getattr(cls, name)
-    if not hasattr(original, "_heliconnect"):
-        wrapper: Any = wraps(original)(make(original))
-        wrapper._heliconnect = original
-        setattr(cls, name, wrapper)
 
 
 def _carrying_start(original: Any) -> Any:

@@ -34,6 +34,12 @@ def test_no_credential_reaches_the_disk(plane: PlaneProcess) -> None:
     assert not [secret for secret in secrets if secret.encode() in plane.spooled_bytes()]
 
 
+def test_tls_is_refused_at_once(plane: PlaneProcess) -> None:
+    """Whoever writes https:// for a gateway without TLS sees an error, and does not wait for one."""
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(plane.url.replace("http://", "https://") + "/healthcheck", timeout=5)
+
+
 SMUGGLING = [
     pytest.param(b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="length-and-chunked"),
     pytest.param(b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", id="two-lengths"),

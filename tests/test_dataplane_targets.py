@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -148,6 +149,21 @@ def test_helicones_mock_response_short_cuts_the_provider(plane: PlaneProcess, pr
     assert bad.status_code == 400
     assert provider.requests == []
     assert plane.captures(2)[0].response_body == mock.encode()
+
+
+def test_a_mock_response_that_is_an_array_is_streamed(plane: PlaneProcess) -> None:
+    """Each item is an event of its own, sent when its time has come; recorded as any stream."""
+    events = json.dumps([{"choices": [], "n": 1}, {"n": 2}, {"n": 3}, "[DONE]"])
+    headers = {"__helicone-mock-response": events}
+    with httpx.stream("POST", f"{plane.url}/v1/chat/completions", json=CHAT, headers=headers) as answer:
+        assert answer.headers["content-type"] == "text/event-stream"
+        arrived = [(line, time.monotonic()) for line in answer.iter_lines() if line]
+    assert [line for line, _ in arrived][1:] == ['data: {"n": 2}', 'data: {"n": 3}', "data: [DONE]"]
+    assert arrived[-1][1] - arrived[0][1] > 0.2
+    (capture,) = plane.captures(1)
+    assert capture.response_body.count(b"data: ") == 4
+    too_many = {"__helicone-mock-response": json.dumps([1] * 101)}
+    assert httpx.post(f"{plane.url}/v1/chat/completions", json=CHAT, headers=too_many).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from heliconnect.cli import verify
+from heliconnect.cli.doctor import run_verify
 from heliconnect.routing import api_url
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
@@ -34,25 +35,27 @@ WHOLE = {
 )
 def test_each_thing_that_is_missing_is_named(changes: dict[str, Any], problem: str | None) -> None:
     """Expected and got, one sentence each."""
-    found = list(verify._problems({**WHOLE, **changes}, "s", "/openai"))
+    arrived = verify._arrived({**WHOLE, **changes}, "context", "/openai", "httpx")
+    found = list(verify._problems(arrived, "s", "/openai"))
     assert found == [] if problem is None else problem in found
 
 
 def test_a_gateway_that_records_nothing_is_found_out(gateway: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are answered, but no record comes back."""
     monkeypatch.setattr(verify, "_READ_BACK_S", 0.2)
-    body = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}}]}
+    said_by = {"index": 0, "message": {"role": "assistant", "content": "x"}}
+    body = {"status": "ok", "object": "chat.completion", "choices": [said_by]}
     claude = {"type": "message", "role": "assistant", "content": [], "model": "m", "usage": {}}
     gateway.always(Reply(headers=(GATEWAY_MARK,), body=json.dumps({**body, **claude, "model": "m"}).encode()))
     said: list[str] = []
-    assert verify.run_verify(Settings(base_url=gateway.url), said.append) == 1
-    assert "no record of" in said[1]
+    assert run_verify(Settings(base_url=gateway.url), said.append) == 1
+    assert "no record of" in "\n".join(said)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        pytest.param(Settings(base_url="http://127.0.0.1:9"), "cannot be reached", id="nobody-there"),
+        pytest.param(Settings(base_url="http://127.0.0.1:9"), "start it with `heliconnect up`", id="nobody-there"),
         pytest.param(
             Settings(base_url="http://127.0.0.1:9/v1/gateway"), "http://127.0.0.1:9/v1/gateway (self-hosted)", id="kind"
         ),
@@ -61,9 +64,9 @@ def test_a_gateway_that_records_nothing_is_found_out(gateway: Provider, monkeypa
 def test_a_gateway_that_is_not_there(settings: Settings, words: str) -> None:
     """It says which one, and how to start the local one."""
     said: list[str] = []
-    assert verify.run_verify(settings, said.append) == 1
+    assert run_verify(settings, said.append) == 1
     assert words in "\n".join(said)
-    assert "heliconnect up" in said[-1]
+    assert "no gateway at http://127.0.0.1:9" in "\n".join(said)
 
 
 @pytest.mark.parametrize(

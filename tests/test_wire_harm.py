@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import sys
 import weakref
@@ -178,8 +179,14 @@ def test_uninstall_takes_everything_back() -> None:
     assert [httpx.Client.send, httpx2.AsyncClient.send, aiohttp.ClientSession._request, list(sys.meta_path)] == before
 
 
-def test_uninstall_leaves_what_others_wrapped_since(provider: Provider, gateway: Provider) -> None:
-    """Another tool's wrapper over ours stays in force, ours below it lets everything pass; install() works again."""
+@pytest.mark.parametrize("looks_like_ours", [False, True])
+def test_uninstall_leaves_what_others_wrapped_since(
+    provider: Provider, gateway: Provider, looks_like_ours: bool
+) -> None:
+    """Another tool's wrapper over ours stays in force, ours below it lets everything pass; install() works again.
+
+    It may show the attributes of ours, as `functools.wraps` lets it.
+    """
     hc.install(settings_for(provider, gateway.url))
     ours, seen = httpx.Client.send, []
 
@@ -187,6 +194,8 @@ def test_uninstall_leaves_what_others_wrapped_since(provider: Provider, gateway:
         seen.append(str(request.url))
         return ours(self, request, **options)
 
+    if looks_like_ours:
+        theirs = functools.wraps(ours)(theirs)
     httpx.Client.send = theirs  # type: ignore[method-assign, assignment]  # as tracing tools do
     try:
         hc.uninstall()

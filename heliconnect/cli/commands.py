@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("the heliconnect command", "server") from exc
 
-from heliconnect.cli.verify import run_verify
+from heliconnect.cli.doctor import load_app, run_doctor, run_verify
 from heliconnect.routing import origin_of
 from heliconnect.server.supervisor import ServerOptions, running
 
@@ -35,6 +36,7 @@ Upstream = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=URL", help="Send a provider's calls elsewhere; may be given repeatedly."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 AllowTarget = Annotated[
     list[str] | None, typer.Option(metavar="HOST", help="A private host that Helicone-Target-URL may name; repeatable.")
 ]
@@ -99,11 +101,29 @@ def demo(
 
 
 @app.command()
-def verify() -> None:
+def verify(as_json: AsJson = False) -> None:
     """Send one call through each installed adapter, read its record back, say what arrived and what is missing."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     try:
-        code = run_verify(get_settings())
+        code = run_verify(get_settings(), typer.echo, as_json=as_json)
+    except HeliconnectError as error:
+        raise _failure(error) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def doctor(
+    as_json: AsJson = False,
+    app_module: Annotated[
+        str | None, typer.Option("--app", metavar="MODULE", help="Import your app first, and look at its process.")
+    ] = None,
+) -> None:
+    """Find what is set up wrongly and say what to do, then verify; ends with 1 when calls or records are lost."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    try:
+        if app_module is not None:
+            load_app(app_module)
+        code = run_doctor(dict(os.environ), typer.echo, as_json=as_json, has_app=app_module is not None)
     except HeliconnectError as error:
         raise _failure(error) from error
     raise typer.Exit(code)

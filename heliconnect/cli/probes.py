@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import heliconnect as hc
+from heliconnect.settings import get_settings
+from heliconnect.wire.switch import Mode, switch
 
 __all__ = ["MOCK_HEADER", "PROBES", "Probe"]
 
@@ -44,15 +48,30 @@ _ANTHROPIC = {
         }
     )
 }
+_GEMINI = {
+    MOCK_HEADER: json.dumps(
+        {
+            "candidates": [
+                {"content": {"role": "model", "parts": [{"text": "It is set up."}]}, "finishReason": "STOP"}
+            ],
+            "modelVersion": "gemini-2.5-flash",
+            "usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 4, "totalTokenCount": 16},
+        }
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """An adapter, the modules it needs, and a call through it; the call gives its request id where only it knows it."""
+    """An adapter, the modules it needs, and a call through it.
+
+    layer is what sets user, session and property in this call.
+    """
 
     adapter: str
     needs: tuple[str, ...]
-    call: Callable[[], str | None]
+    call: Callable[[], None]
+    layer: str = "context"
 
 
 def _openai() -> None:
@@ -70,12 +89,67 @@ def _anthropic() -> None:
 def _langchain() -> None:
     handler = import_module("heliconnect_langchain").HeliconeCallbackHandler()
     model = import_module("langchain_openai").ChatOpenAI(
-        model="gpt-4o-mini", api_key=_KEY, base_url="https://api.openai.com/v1", max_retries=0, extra_headers=_OPENAI
+        model="gpt-4o-mini", api_key=_KEY, base_url="https://api.openai.com/v1", max_retries=0, default_headers=_OPENAI
     )
     model.invoke("Is heliconnect set up?", config={"callbacks": [handler]})
 
 
+def _google() -> None:
+    genai = import_module("google.genai")
+    options = {"base_url": "https://generativelanguage.googleapis.com", "headers": _GEMINI}
+    client = hc.connect(genai.Client(api_key=_KEY, vertexai=False, http_options=options))
+    client.models.generate_content(model="gemini-2.5-flash", contents="Is heliconnect set up?")
+
+
+def _groq() -> None:
+    client = import_module("groq").Groq(api_key=_KEY, base_url="https://api.groq.com", max_retries=0)
+    hc.connect(client).chat.completions.create(model="openai/gpt-oss-20b", messages=_ASK, extra_headers=_OPENAI)
+
+
+def _llama_index() -> None:
+    model = import_module("llama_index.llms.openai").OpenAI(
+        model="gpt-4o-mini", api_key=_KEY, api_base="https://api.openai.com/v1", max_retries=0, default_headers=_OPENAI
+    )
+    with _everything_routed():
+        model.complete("Is heliconnect set up?")
+
+
+def _pydantic_ai() -> None:
+    provider = import_module("pydantic_ai.providers.openai").OpenAIProvider(
+        api_key=_KEY, base_url="https://api.openai.com/v1"
+    )
+    model = import_module("pydantic_ai.models.openai").OpenAIChatModel("gpt-4o-mini", provider=provider)
+    with _everything_routed():
+        agent = import_module("pydantic_ai").Agent(model, model_settings={"extra_headers": _OPENAI})
+        agent.run_sync("Is heliconnect set up?")
+
+
+def _openai_agents() -> None:
+    agents = import_module("agents")
+    agents.set_tracing_disabled(True)
+    client = import_module("openai").AsyncOpenAI(api_key=_KEY, base_url="https://api.openai.com/v1", max_retries=0)
+    model = agents.OpenAIChatCompletionsModel("gpt-4o-mini", openai_client=client)
+    settings = agents.ModelSettings(extra_headers=_OPENAI)
+    with _everything_routed():
+        agents.Runner.run_sync(agents.Agent("verify", model=model, model_settings=settings), "Is heliconnect set up?")
+
+
+@contextlib.contextmanager
+def _everything_routed() -> Iterator[None]:
+    """As `hc.install()` does it, for frameworks that make their clients themselves."""
+    before = switch.mode
+    hc.install(get_settings())
+    try:
+        yield
+    finally:
+        if before is Mode.OFF:
+            hc.uninstall()
+        else:
+            switch.mode = before
+
+
 def _litellm() -> None:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # no download for one call
     litellm: Any = import_module("litellm")
     logger = import_module("heliconnect_litellm").HeliconeLogger()
     litellm.callbacks = [*litellm.callbacks, logger]
@@ -92,12 +166,11 @@ def _litellm() -> None:
         litellm.callbacks = [callback for callback in litellm.callbacks if callback is not logger]
 
 
-def _starlette() -> str | None:
-    """A request through the middleware to an endpoint that calls OpenAI; gives that call's id."""
+def _starlette() -> None:
+    """A request through the middleware to an endpoint that calls OpenAI."""
     middleware = import_module("heliconnect.starlette").HeliconeMiddleware
     httpx = import_module("httpx")
     here = hc.current()
-    ids: list[str | None] = []
 
     async def endpoint(scope: Any, receive: Any, send: Any) -> None:
         async with hc.connect(httpx.AsyncClient()) as client:
@@ -107,7 +180,6 @@ def _starlette() -> str | None:
                 headers={"Authorization": f"Bearer {_KEY}", **_OPENAI},
             )
             answer.raise_for_status()
-        ids.append(hc.last_request_id())
 
     app = middleware(
         endpoint,
@@ -121,14 +193,19 @@ def _starlette() -> str | None:
         return {"type": "http.request"}
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "state": {}}
-    asyncio.run(app(scope, nothing, nothing))
-    return ids[0]
+    with hc.use(hc.CallContext()):  # the middleware alone is to say who it is
+        asyncio.run(app(scope, nothing, nothing))
 
 
 PROBES = (
     Probe("openai", ("openai",), _openai),
     Probe("anthropic", ("anthropic",), _anthropic),
+    Probe("google-genai", ("google.genai",), _google),
+    Probe("groq", ("groq",), _groq),
     Probe("langchain", ("langchain_core", "langchain_openai"), _langchain),
     Probe("litellm", ("litellm",), _litellm),
-    Probe("starlette", ("starlette", "httpx"), _starlette),
+    Probe("llama-index", ("llama_index.llms.openai",), _llama_index),
+    Probe("pydantic-ai", ("pydantic_ai", "openai"), _pydantic_ai),
+    Probe("openai-agents", ("agents", "openai"), _openai_agents),
+    Probe("starlette", ("starlette", "httpx"), _starlette, layer="middleware"),
 )

@@ -1,4 +1,4 @@
-"""`heliconnect verify`: one call through each installed adapter, its record read back by id, and what is missing in it.
+"""`heliconnect verify` and `doctor`: one call through each installed adapter, read back by id, and what is wrong.
 
 The calls never reach a provider: they carry Helicone's `__helicone-mock-response` header, which makes the gateway
 answer by itself and record the call as any other. So no provider key is needed and nothing is billed.
@@ -11,100 +11,117 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
 import heliconnect as hc
-from heliconnect.callcontext import last_request_id
 from heliconnect.cli.probes import PROBES, Probe
 from heliconnect.errors import HeliconnectError
 from heliconnect.routing import api_url
-from heliconnect.settings import Gateway, Settings, configure
+from heliconnect.settings import Settings, configure
+from heliconnect.wire.install import library_of
+from heliconnect.wire.switch import switch
 
-__all__ = ["run_verify"]
+__all__ = ["Arrived", "Checked", "check_adapters"]
 
 _USER = "heliconnect-verify"
 _TIER = "größe"  # not ASCII on purpose: it has to arrive as it is
 _READ_BACK_S = 15.0
 
-Echo = Callable[[str], None]
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One value of a record, and which layer set it: "context", "middleware", "run tree", the HTTP library, ..."""
+
+    value: object
+    layer: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What became of one adapter's call: what is wrong with its record (empty: nothing), or why there is none."""
+class Checked:
+    """What became of one adapter's call: what arrived, what is wrong with it (empty: nothing).
+
+    absent are the packages for want of which no call was made.
+    """
 
     adapter: str
-    request_id: str | None
-    problems: tuple[str, ...]
+    request_id: str | None = None
+    problems: tuple[str, ...] = ()
+    arrived: dict[str, Arrived] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """ "ok", "missing" or "absent"."""
+        if self.absent:
+            return "absent"
+        return "missing" if self.problems else "ok"
 
 
-def run_verify(settings: Settings, echo: Echo = print) -> int:
-    """Check every installed adapter against the gateway of `settings`; print a line for each; 0 when all is right."""
-    configure(replace(settings, failover=False))
-    echo(f"gateway  {settings.base_url} ({settings.gateway}), key {'set' if settings.api_key else 'none'}")
-    reason = _unreachable(settings)
-    if reason is not None:
-        echo(
-            f"         cannot be reached: {reason}; start the local one with `heliconnect up`, or set HELICONE_BASE_URL"
-        )
-        return 1
-    if settings.gateway is Gateway.CLOUD and settings.api_key is None:
-        echo("         HELICONE_API_KEY is not set: Helicone's cloud passes calls on, but records none of them")
-        return 1
-    findings = list(_check_all(settings, echo))
-    if not findings:
-        echo("no adapter is installed: pip install 'heliconnect[all]', or the extra of your framework")
-    return 0 if findings and not any(finding.problems for finding in findings) else 1
-
-
-def _check_all(settings: Settings, echo: Echo) -> Iterator[Finding]:
+def check_adapters(settings: Settings) -> Iterator[Checked]:
+    """Make one call through each adapter, to the gateway of `settings`, whatever is switched off otherwise."""
+    configure(replace(settings, failover=False, disabled=False))
     for probe in PROBES:
-        absent = [name for name in probe.needs if find_spec(name) is None]
-        if absent:
-            echo(f"{probe.adapter:<22} not installed ({', '.join(absent)})")
-            continue
-        finding = _check(probe, settings)
-        told = "; ".join(finding.problems) or "user, session, path, property, tokens and cost arrived"
-        echo(f"{probe.adapter:<22} {'MISSING' if finding.problems else 'ok':<8} {told}")
-        yield finding
+        absent = tuple(name for name in probe.needs if not _is_there(name))
+        yield Checked(probe.adapter, absent=absent) if absent else _check(probe, settings)
 
 
-def _check(probe: Probe, settings: Settings) -> Finding:
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _check(probe: Probe, settings: Settings) -> Checked:
     path = f"/{probe.adapter.replace(' ', '-')}"
     context = hc.context(user_id=_USER, properties={"tier": _TIER})
+    calls: list[tuple[str, str]] = []
+    switch.watcher = lambda client, request_id: calls.append((library_of(client), request_id))
     try:
         with context, hc.session("heliconnect verify") as session, hc.step(path):
-            request_id = probe.call()
-            request_id = request_id or last_request_id()
+            probe.call()
     except Exception as error:  # noqa: BLE001 - whatever an SDK raises is the finding
-        return Finding(probe.adapter, None, (f"the call failed: {type(error).__name__}: {str(error)[:300]}",))
-    if request_id is None:
-        return Finding(probe.adapter, None, ("the call was not routed: no request id was given to it",))
+        return Checked(probe.adapter, None, (f"the call failed: {type(error).__name__}: {str(error)[:300]}",))
+    finally:
+        switch.watcher = None
+    if not calls:
+        return Checked(probe.adapter, None, ("the call was not routed: no request id was given to it",))
+    library, request_id = calls[-1]
     record = _read_back(request_id, settings)
     if record is None:
-        return Finding(probe.adapter, request_id, (f"no record of {request_id} after {_READ_BACK_S:.0f} s",))
-    return Finding(probe.adapter, request_id, tuple(_problems(record, session.id, path)))
+        return Checked(probe.adapter, request_id, (f"no record of {request_id} after {_READ_BACK_S:.0f} s",))
+    arrived = _arrived(record, probe.layer, path, library)
+    return Checked(probe.adapter, request_id, tuple(_problems(arrived, session.id, path)), arrived)
 
 
-def _problems(record: dict[str, Any], session_id: str, path: str) -> Iterator[str]:
+def _arrived(record: dict[str, Any], layer: str, path: str, library: str) -> dict[str, Arrived]:
     properties = record.get("request_properties") or record.get("properties") or {}
-    expected = {
-        "user": (record.get("request_user_id"), _USER),
-        "session": (properties.get("Helicone-Session-Id"), session_id),
-        "property": (properties.get("tier"), _TIER),
+    got_path = properties.get("Helicone-Session-Path")
+    is_longer = isinstance(got_path, str) and got_path.startswith(f"{path}/")
+    return {
+        "user": Arrived(record.get("request_user_id"), layer),
+        "session": Arrived(properties.get("Helicone-Session-Id"), layer),
+        "path": Arrived(got_path, f"{layer}, then run tree" if is_longer else layer),
+        "property": Arrived(properties.get("tier"), layer),
+        "request id": Arrived(record.get("request_id"), library),
+        "prompt tokens": Arrived(record.get("prompt_tokens"), "gateway"),
+        "completion tokens": Arrived(record.get("completion_tokens"), "gateway"),
+        "cost": Arrived(record.get("costUSD") or record.get("cost"), "gateway"),
     }
-    for name, (got, wanted) in expected.items():
-        if got != wanted:
-            yield f"{name}: expected {wanted!r}, got {got!r}"
-    got_path = str(properties.get("Helicone-Session-Path"))
-    if not got_path.startswith(path):
-        yield f"session path: expected {path!r} or below, got {got_path!r}"
-    if not record.get("prompt_tokens") or not record.get("completion_tokens"):
+
+
+def _problems(arrived: dict[str, Arrived], session_id: str, path: str) -> Iterator[str]:
+    for name, wanted in (("user", _USER), ("session", session_id), ("property", _TIER)):
+        if arrived[name].value != wanted:
+            yield f"{name}: expected {wanted!r}, got {arrived[name].value!r}"
+    if not str(arrived["path"].value).startswith(path):
+        yield f"session path: expected {path!r} or below, got {str(arrived['path'].value)!r}"
+    if not arrived["prompt tokens"].value or not arrived["completion tokens"].value:
         yield "tokens are unknown"
-    if not (record.get("costUSD") or record.get("cost")):
+    if not arrived["cost"].value:
         yield "the cost is unknown"
 
 
@@ -127,13 +144,3 @@ def _read_back(request_id: str, settings: Settings) -> dict[str, Any] | None:
             return data
         time.sleep(0.3)
     return None
-
-
-def _unreachable(settings: Settings) -> str | None:
-    try:
-        with urllib.request.urlopen(f"{api_url(settings)}/healthcheck", timeout=5):  # noqa: S310 - an http(s) URL by Settings
-            return None
-    except urllib.error.HTTPError:
-        return None  # it answered
-    except OSError as error:
-        return str(getattr(error, "reason", error))

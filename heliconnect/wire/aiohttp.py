@@ -16,6 +16,7 @@ from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
+from heliconnect.wrapping import Point, unwrap, wrap
 
 try:
     import aiohttp
@@ -25,7 +26,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect.wire.aiohttp", "aiohttp") from exc
 
-__all__ = ["is_client", "patch", "patch_client", "unpatch"]
+__all__ = ["is_client", "patch", "patch_client", "points", "unpatch"]
 
 if not hasattr(aiohttp, "ClientMiddlewareType"):  # since 3.12
     raise MissingExtraError("heliconnect.wire.aiohttp", "aiohttp")
@@ -40,22 +41,26 @@ def is_client(value: Any) -> bool:
 
 def patch() -> None:
     """Wrap all of aiohttp's sessions, those that exist already too. Does nothing the second time."""
-    original: Any = aiohttp.ClientSession._request
-    if hasattr(original, "_heliconnect"):
-        return
+    for cls, name in points():
+        wrap(cls, name, _wrapped_request)
 
+
+def points() -> tuple[Point, ...]:
+    """What `patch` wraps."""
+    return ((aiohttp.ClientSession, "_request"),)
+
+
+def _wrapped_request(original: Any) -> Any:
     async def _request(self: aiohttp.ClientSession, method: str, str_or_url: Any, **options: Any) -> Any:
         return await original(self, method, str_or_url, **_with_routing(self, options))
 
-    _request._heliconnect = original  # type: ignore[attr-defined]  # marks the wrapper
-    aiohttp.ClientSession._request = _request  # type: ignore[method-assign]  # the wrapper takes what the original takes
+    return _request
 
 
 def unpatch() -> None:
     """Undo `patch`, unless another tool has wrapped the sessions since."""
-    original = getattr(aiohttp.ClientSession._request, "_heliconnect", None)
-    if original is not None:
-        aiohttp.ClientSession._request = original  # type: ignore[method-assign]  # it was there before
+    for cls, name in points():
+        unwrap(cls, name)
 
 
 def patch_client(session: Any) -> None:

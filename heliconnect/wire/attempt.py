@@ -156,6 +156,8 @@ def plan(
         if first is not None:
             context = context.overlaid(CallContext(properties={"retry-of": first}))
         outgoing = prepare(method, url, raw, context, settings)
+        if outgoing is not None:
+            switch.note(client, context, outgoing.request_id)
     except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the call
         switch.report(error)
         return None

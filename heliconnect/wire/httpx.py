@@ -6,13 +6,14 @@ from typing import Any
 
 from heliconnect.errors import MissingExtraError
 from heliconnect.wire import sending
+from heliconnect.wrapping import Point
 
 try:
     import httpx
 except ImportError as exc:
     raise MissingExtraError("heliconnect.wire.httpx", "httpx") from exc
 
-__all__ = ["is_client", "patch", "patch_client", "unpatch"]
+__all__ = ["is_client", "patch", "patch_client", "points", "unpatch"]
 
 
 _MODULE: sending.HttpModule = httpx  # type: ignore[assignment]  # a module where a protocol of its attributes is expected
@@ -26,6 +27,11 @@ def patch() -> None:
 def unpatch() -> None:
     """Undo `patch`, unless another tool has wrapped the clients since."""
     sending.unwrap(_MODULE)
+
+
+def points() -> tuple[Point, ...]:
+    """What `patch` wraps."""
+    return sending.points(_MODULE)
 
 
 def patch_client(client: Any) -> None:

@@ -23,8 +23,9 @@ from heliconnect.errors import MissingExtraError, UnsupportedClientError
 from heliconnect.settings import Settings, SettingsChanges, configure, get_settings
 from heliconnect.settings import merged as merged_settings
 from heliconnect.wire.switch import Mode, switch
+from heliconnect.wrapping import is_wrapped
 
-__all__ = ["activate_for_runs", "connect", "install", "uninstall"]
+__all__ = ["activate_for_runs", "connect", "install", "library_of", "lost_wrappers", "uninstall"]
 
 # The modules that are wrapped once they are loaded, and the shells that do it.
 _LIBRARIES = {
@@ -105,6 +106,15 @@ def _connect(http_client: Any, settings: Settings | None) -> None:
             switch.connect(http_client, settings)
 
 
+def library_of(client: object) -> str:
+    """The HTTP library that a client belongs to ("httpx2"), be it by its class's base; "" for none."""
+    for cls in type(client).__mro__:
+        for name, shell in _LIBRARIES.items():
+            if cls.__module__ == name or cls.__module__.startswith(f"{name}."):
+                return shell
+    return ""
+
+
 def _clients_in(value: Any, depth: int = 0, seen: set[int] | None = None) -> Iterator[Any]:
     """The HTTP clients within `value`, itself included."""
     seen = set() if seen is None else seen
@@ -176,6 +186,14 @@ def _shells() -> Iterator[Any]:
             yield import_module(f"heliconnect.wire.{shell}")
         except MissingExtraError as error:
             switch.report(error)
+
+
+def lost_wrappers() -> list[str]:
+    """What is wrapped no more although it should be, as "httpx.Client": another tool put back what was there before."""
+    if switch.mode is Mode.OFF:
+        return []
+    points = [point for shell in _shells() for point in shell.points()]
+    return [f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls, name in points if not is_wrapped(cls, name)]
 
 
 def _patch() -> None:

@@ -18,8 +18,9 @@ from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
+from heliconnect.wrapping import Point, unwrap, wrap
 
-__all__ = ["is_client", "patch", "patch_client", "unpatch"]
+__all__ = ["is_client", "patch", "patch_client", "points", "unpatch"]
 
 _MODULES = ("lm15.transports", "dspy._vendor.lm15.transports")
 
@@ -32,16 +33,18 @@ def is_client(value: Any) -> bool:
 def patch() -> None:
     """Wrap lm15's transports, those that exist already too. Does nothing the second time."""
     for cls, twin in _twins():
-        if not hasattr(cls.stream, "_heliconnect"):
-            wrapper: Any = update_wrapper(twin(cls.stream), cls.stream)
-            wrapper._heliconnect = cls.stream
-            cls.stream = wrapper
+        wrap(cls, "stream", twin)
+
+
+def points() -> list[Point]:
+    """What `patch` wraps."""
+    return [(cls, "stream") for cls, _ in _twins()]
 
 
 def unpatch() -> None:
     """Undo `patch`, unless another tool has wrapped the transports since."""
-    for cls, _ in _twins():
-        cls.stream = getattr(cls.stream, "_heliconnect", cls.stream)
+    for cls, name in points():
+        unwrap(cls, name)
 
 
 def patch_client(transport: Any) -> None:

@@ -16,6 +16,7 @@ from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
+from heliconnect.wrapping import Point, unwrap, wrap
 
 try:
     import requests
@@ -25,7 +26,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect.wire.requests", "requests") from exc
 
-__all__ = ["is_client", "patch", "patch_client", "unpatch"]
+__all__ = ["is_client", "patch", "patch_client", "points", "unpatch"]
 
 # Reasons of OpenSSL's that only a handshake can have: nothing of a request was sent.
 _HANDSHAKE = frozenset({"CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
@@ -38,22 +39,26 @@ def is_client(value: Any) -> bool:
 
 def patch() -> None:
     """Wrap all of requests' sessions, those that exist already too. Does nothing the second time."""
-    original: Any = requests.Session.get_adapter
-    if hasattr(original, "_heliconnect"):
-        return
+    for cls, name in points():
+        wrap(cls, name, _get_adapter)
 
+
+def points() -> tuple[Point, ...]:
+    """What `patch` wraps."""
+    return ((requests.Session, "get_adapter"),)
+
+
+def _get_adapter(original: Any) -> Any:
     def get_adapter(self: requests.Session, url: str) -> Any:
         return _routing(self, original(self, url))
 
-    get_adapter._heliconnect = original  # type: ignore[attr-defined]  # marks the wrapper
-    requests.Session.get_adapter = get_adapter  # type: ignore[method-assign]  # the wrapper takes what it takes
+    return get_adapter
 
 
 def unpatch() -> None:
     """Undo `patch`, unless another tool has wrapped the sessions since."""
-    original = getattr(requests.Session.get_adapter, "_heliconnect", None)
-    if original is not None:
-        requests.Session.get_adapter = original  # type: ignore[method-assign]  # it was there before
+    for cls, name in points():
+        unwrap(cls, name)
 
 
 def patch_client(session: Any) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial, update_wrapper
 from typing import Any, Protocol
 
+from heliconnect import wrapping
 from heliconnect.outgoing import direct_headers
 from heliconnect.protocol import PREFIX
 from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
@@ -19,7 +20,7 @@ from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 from heliconnect.wire.tee import async_tee, tee
 
-__all__ = ["HttpModule", "unwrap", "wrap", "wrap_client"]
+__all__ = ["HttpModule", "points", "unwrap", "wrap", "wrap_client"]
 
 _REDIRECTS = "heliconnect_redirects"
 
@@ -329,16 +330,18 @@ def _twins(module: HttpModule) -> tuple[tuple[Any, Any], ...]:
 def wrap(module: HttpModule) -> None:
     """Wrap `Client.send` and `AsyncClient.send` of httpx or httpx2, once."""
     for cls, twin in _twins(module):
-        if not hasattr(cls.send, "_heliconnect"):
-            wrapper: Any = update_wrapper(twin(cls.send, module), cls.send)
-            wrapper._heliconnect = cls.send
-            cls.send = wrapper
+        wrapping.wrap(cls, "send", partial(twin, module=module))
 
 
 def unwrap(module: HttpModule) -> None:
     """Undo `wrap`, unless another tool has wrapped `send` since."""
-    for cls, _ in _twins(module):
-        cls.send = getattr(cls.send, "_heliconnect", cls.send)
+    for cls, name in points(module):
+        wrapping.unwrap(cls, name)
+
+
+def points(module: HttpModule) -> tuple[wrapping.Point, ...]:
+    """What `wrap` wraps."""
+    return ((module.Client, "send"), (module.AsyncClient, "send"))
 
 
 def wrap_client(client: Any, module: HttpModule) -> None:

@@ -6,11 +6,12 @@ The HTTP libraries stay wrapped once they were; this switch is what the wrappers
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
-from heliconnect.callcontext import active_run, told_context
+from heliconnect.callcontext import CallContext, active_run, told_context
 from heliconnect.errors import HeliconnectError
 from heliconnect.failover import Breaker
 from heliconnect.protocol import PREFIX
@@ -39,6 +40,11 @@ class Switch:
         self.breaker = Breaker()
         self.override: Settings | None = None
         """What holds for every call that is routed at all, whatever its client was given: a test's gateway."""
+        self.watcher: Callable[[object, str], None] | None = None
+        """Told the client and the request id of every call that is routed, in whatever task or thread."""
+        self.carrying_calls = 0
+        self.bare_thread_calls = 0
+        """Routed calls with a context, and those in threads other than the main one without any."""
         self._clients: weakref.WeakKeyDictionary[object, Settings | None] = weakref.WeakKeyDictionary()
         self._told: set[str] = set()
 
@@ -67,6 +73,20 @@ class Switch:
         ):
             return self.override or get_settings()
         return None
+
+    def note(self, client: object, context: CallContext, request_id: str) -> None:
+        """A call is routed."""
+        if context.user_id is not None or context.session_id is not None or context.properties:
+            self.carrying_calls += 1
+        elif threading.current_thread() is not threading.main_thread():
+            self.bare_thread_calls += 1
+        if self.watcher is not None:
+            self.watcher(client, request_id)
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether any client was given to `connect` that still exists."""
+        return bool(self._clients)
 
     def report(self, error: Exception) -> None:
         """A mistake of ours or in the setup: said once of each kind; the call goes on without us."""

@@ -5,7 +5,6 @@ A case whose package is absent is skipped: `scripts/matrix` runs all of them, in
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -15,12 +14,13 @@ import pytest
 import heliconnect as hc
 from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
+from heliconnect.wire.install import library_of
+from heliconnect.wire.switch import switch
 from tests.matrix.cases import CASES, Case
 
 # The SDKs' own: closed loops, clients that nobody closes, what they deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SHELLS = ("sending", "aiohttp", "requests", "lm15")
 Record = Callable[[str, object], None]
 
 
@@ -36,26 +36,8 @@ def servers() -> Iterator[tuple[Provider, Provider]]:
 def libraries(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The HTTP libraries whose requests were routed, told by the class of the client that sent them."""
     seen: set[str] = set()
-
-    def watch(plan: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(client: object, *request: Any, **options: Any) -> Any:
-            attempt = plan(client, *request, **options)
-            if attempt is not None:
-                seen.update(base for cls in type(client).__mro__ if (base := library_of(cls.__module__)))
-            return attempt
-
-        return watched
-
-    for name in SHELLS:
-        shell = sys.modules.get(f"heliconnect.wire.{name}")
-        if shell is not None:
-            monkeypatch.setattr(shell, "plan", watch(shell.plan))
+    monkeypatch.setattr(switch, "watcher", lambda client, _: seen.add(library_of(client)))
     return seen
-
-
-def library_of(module: str) -> str | None:
-    first = "lm15" if ".lm15." in module else module.partition(".")[0]
-    return first if first in {"httpx", "httpx2", "aiohttp", "requests", "lm15"} else None
 
 
 def shape(value: Any, depth: int = 0) -> Any:
@@ -72,7 +54,7 @@ def shape(value: Any, depth: int = 0) -> Any:
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 def test_a_call_is_routed_and_its_result_is_the_same(
-    case: Case, servers: tuple[Provider, Provider], request: pytest.FixtureRequest, record_property: Record
+    case: Case, servers: tuple[Provider, Provider], libraries: set[str], record_property: Record
 ) -> None:
     """User, session, path and property arrive, nothing reaches the provider beside the gateway, types are identical."""
     try:
@@ -88,7 +70,6 @@ def test_a_call_is_routed_and_its_result_is_the_same(
     calls = len(provider.requests)
     assert calls > 0
     hc.install(Settings(base_url=gateway.url, providers={provider.url: case.provider}, failover=False))
-    libraries: set[str] = request.getfixturevalue("libraries")
     with hc.context(user_id="Zoë", properties={"tier": "pro"}), hc.session("trip", id="s-1"), hc.step("search"):
         routed = case.call(provider.url)
     assert len(provider.requests) == calls, "a call went past the gateway"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_type
 
 import heliconnect as hc
+from heliconnect.diagnosis import Finding, Level
 from heliconnect.starlette import HeliconeMiddleware, from_header, from_state
 from heliconnect.testing import Provider, Received, Reply
 
@@ -30,6 +31,23 @@ def contexts() -> None:
         assert_type(hc.headers(), dict[str, str])
     assert_type(hc.last_request_id(), str | None)
     assert_type(hc.configure(failover=False), hc.Settings)
+
+
+def reading(client: hc.Api) -> None:
+    assert_type(hc.diagnose(), list[Finding])
+    assert_type(hc.diagnose()[0].level, Level)
+    assert_type(hc.status().direct_calls, int)
+    assert_type(hc.carry(work)(1), str)
+    assert_type(hc.flush(1.0), bool)
+    assert_type(client.request("id"), "dict[str, Any] | None")
+    assert_type(client.count(hc.where(user_id="u")), int)
+    assert_type(hc.feedback("id", True), bool)
+    with hc.log(provider="openai", request={"model": "m"}) as entry:
+        entry.respond({"choices": []})
+
+
+def work(number: int) -> str:
+    return str(number)
 
 
 def middleware() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliconnect.errors import MissingExtraError
 from heliconnect.exchange import End
+from heliconnect.server.dataplane import mock
 from heliconnect.server.dataplane.capture import Tee
 from heliconnect.server.dataplane.heads import RequestHead, ResponseHead, client_head
 from heliconnect.server.dataplane.provider_side import Chunks, ProviderSide
@@ -92,11 +93,11 @@ class Call:
         self._out: list[bytes] = []
         self._frames_chunks = False
         self._has_answered = False
-        self._is_over = False
+        self.is_over = False
         self._is_ended_by_close = False
         self._provider_keep_alive = False
         self._deadline = 0.0
-        self._mock = head.value(b"__helicone-mock-response") if tee is not None else b""
+        self._mock = head.value(mock.MOCK_HEADER) if tee is not None else b""
         self.head = head
         self.request_done = head.length == 0
 
@@ -149,7 +150,7 @@ class Call:
             words = f"no connection to {what}: {type(error).__name__}: {error}".rstrip(": ")
             self._refuse(503 if self._target is None else 502, words, End.UNREACHABLE, words)
         else:
-            if self._is_over:
+            if self.is_over:
                 self._plane.upstreams.give(side)
             else:
                 self._send_on(side)
@@ -221,19 +222,10 @@ class Call:
                 self._client.pause_reading()
 
     def _answer_mock(self) -> None:
-        """Helicone's short cut for tests: the answer stands in the request's own header."""
-        body = self._mock
-        try:
-            json.loads(body)
-        except ValueError:
+        if mock.is_mock(self._mock):
+            mock.answer(self, self._mock, self._plane.loop)
+        else:
             self._refuse(400, "__helicone-mock-response must be JSON", End.DONE, "malformed mock response")
-            return
-        lines = [(b"content-type", b"content-type", b"application/json")]
-        lines.append((b"content-length", b"content-length", b"%d" % len(body)))
-        self.provider_head(ResponseHead(200, b"OK", lines, len(body), False, True), has_body=True)
-        self.provider_body(body)
-        self.flush()
-        self.provider_done()
 
     # Towards the client
 
@@ -268,7 +260,7 @@ class Call:
 
     def flush(self) -> None:
         """Write what is in hand, in one go."""
-        if self._is_over or not self._out:
+        if self.is_over or not self._out:
             return
         out, self._out = self._out, []
         self._has_answered = True
@@ -313,7 +305,7 @@ class Call:
 
     def _refuse(self, status: int, message: str, end: End, error: str) -> None:
         """Answer in our own words, if nothing was answered yet; the call is over."""
-        if self._is_over:
+        if self.is_over:
             return
         if self._has_answered:
             self._cut(error)
@@ -374,9 +366,9 @@ class Call:
                 self._provider.transport.resume_reading()
 
     def _end(self, end: End, error: str | None) -> None:
-        if self._is_over:
+        if self.is_over:
             return
-        self._is_over = True
+        self.is_over = True
         provider, self._provider = self._provider, None
         if provider is not None:
             provider.close()

@@ -27,6 +27,7 @@ __all__ = ["ClientSide"]
 
 _TARGET_URL = TARGET_URL.lower().encode()
 _API_BASE = OPENAI_API_BASE.lower().encode()
+_TLS_HANDSHAKE = b"\x16"
 
 
 class ClientSide(asyncio.Protocol):
@@ -74,6 +75,9 @@ class ClientSide(asyncio.Protocol):
         buffer = self._buffer
         while buffer.startswith(b"\r\n"):
             del buffer[:2]  # RFC 9112 2.2: an empty line before a request is ignored
+        if buffer[:1] == _TLS_HANDSHAKE:
+            self._reject(400, "this gateway speaks plain HTTP: write http:// in its URL")
+            return
         end = buffer.find(b"\r\n\r\n")
         if end < 0 or end > self._plane.config.max_head:
             if end >= 0 or len(buffer) > self._plane.config.max_head:
