@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import heliconnect as hc
 from heliconnect.diagnosis import Finding, Level
@@ -39,7 +39,7 @@ def reading(client: hc.Api) -> None:
     assert_type(hc.status().direct_calls, int)
     assert_type(hc.carry(work)(1), str)
     assert_type(hc.flush(1.0), bool)
-    assert_type(client.request("id"), "dict[str, Any] | None")
+    assert_type(client.request("id"), dict[str, Any] | None)
     assert_type(client.count(hc.where(user_id="u")), int)
     assert_type(hc.feedback("id", True), bool)
     with hc.log(provider="openai", request={"model": "m"}) as entry:
@@ -59,7 +59,7 @@ def middleware() -> None:
         session_id=from_state("session"),
         properties=lambda scope: {"path": scope["path"]},
         trusted_headers={"x-user": "user_id"},
-        trust=["10.0.0.0/8"],
+        trusted=["10.0.0.0/8"],
     )
 
 
