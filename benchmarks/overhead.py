@@ -1,6 +1,6 @@
 """What the client half costs: header building, a routed call against an unrouted one, and importing the package.
 
-Run: python benchmarks/overhead.py. Prints medians of one run on loopback; langfuse and openinference are not compared.
+Run: python benchmarks/overhead.py. Prints medians of one run on loopback.
 """
 
 from __future__ import annotations

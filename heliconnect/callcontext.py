@@ -11,12 +11,11 @@ Values are kept as they were given; they become header text in one place, `helic
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from types import MappingProxyType, TracebackType
 from typing import Generic, TypedDict, TypeVar, Unpack
 
@@ -33,12 +32,10 @@ __all__ = [
     "context",
     "current",
     "enter_run",
-    "find",
     "identify",
     "in_run",
     "join_path",
     "last_request_id",
-    "leave",
     "note_request",
     "serve",
     "session",
@@ -216,36 +213,17 @@ def last_request_id() -> str | None:
     return _last_request_id.get()
 
 
-_left: OrderedDict[str, CallContext] = OrderedDict()
-_left_lock = threading.Lock()
-_MAX_LEFT = 10_000
-
-
-def leave(context: CallContext) -> str:
-    """Leave a context to be found again by the reference that is given back, which fits into an ASCII header.
-
-    For adapters whose framework carries headers but no Python values. The last 10,000 are kept.
-    """
-    reference = uuid.uuid4().hex
-    with _left_lock:
-        _left[reference] = context
-        if len(_left) > _MAX_LEFT:
-            _left.popitem(last=False)
-    return reference
-
-
-def find(reference: str) -> CallContext | None:
-    """The context that was left under this reference; it stays, for further attempts of the same call."""
-    return _left.get(reference)
-
-
 def join_path(*parts: object) -> str:
     """One session path out of parts: always a leading slash, never an empty step ("/search/rank").
 
     A part without a text form, None among them, is left out.
     """
-    steps = (step for part in parts for step in (_said(part) or "").split("/"))
-    return "/" + "/".join(step.strip() for step in steps if step.strip())
+    return _joined("/".join(_said(part) or "" for part in parts))
+
+
+@lru_cache(maxsize=1024)
+def _joined(path: str) -> str:
+    return "/" + "/".join(step.strip() for step in path.split("/") if step.strip())
 
 
 def _said(value: object) -> str | None:

@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from heliconnect.callcontext import CallContext, current, find
+from heliconnect.callcontext import CallContext, current
 from heliconnect.exchange import Pairs
 from heliconnect.protocol import AUTH, CONTEXT_REF, PREFIX, REQUEST_ID, ascii_headers, context_headers
+from heliconnect.references import find
 from heliconnect.routing import origin_of, route
 from heliconnect.settings import Settings, get_settings
 

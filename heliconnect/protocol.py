@@ -17,6 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import quote
 
 from heliconnect.callcontext import CallContext
@@ -54,7 +55,7 @@ ERROR = "helicone-error"
 UNSENT = "helicone-unsent"
 """Our own: this answer is the gateway's, and nothing of the request reached the provider."""
 CONTEXT_REF = "Helicone-Context-Ref"
-"""Our own, never sent: names a context that an adapter left with `callcontext.leave`."""
+"""Our own, never sent: names a context that an adapter left with `references.leave`."""
 
 MAX_VALUE_BYTES = 2_000
 MAX_PROPERTIES_BYTES = 16_000
@@ -105,6 +106,8 @@ def header_text(value: object) -> str | None:
     mappings become JSON. At most 2,000 bytes of UTF-8: longer text is cut and ends in "…#" and 12 hex digits of its
     SHA-256, so that different values stay different.
     """
+    if type(value) is str and value.isascii() and value.isprintable() and len(value) <= MAX_VALUE_BYTES:
+        return value.strip(" ")  # as most are, and as the rest of this would leave it
     try:
         text = _text(value)
     except Exception:  # noqa: BLE001 - a value's own __str__ may raise anything; the call must go on
@@ -160,10 +163,12 @@ def context_headers(context: CallContext) -> tuple[Pairs, int]:
     dropped = 0
     for name, header in _FIELD_HEADERS:
         value = getattr(context, name)
+        if value is None:
+            continue
         text = header_text(value)
         if text:
             found.append((header, text))
-        elif value is not None and text is None:
+        elif text is None:
             dropped += 1
     if context.retries is not None:
         found += [("Helicone-Retry-Enabled", "true"), ("Helicone-Retry-Num", str(context.retries))]
@@ -177,14 +182,25 @@ def _property_headers(properties: Mapping[str, object]) -> tuple[list[tuple[str,
     for raw_name, value in properties.items():
         if value is None:
             continue
-        name, text = property_name(raw_name), header_text(value)
+        name = _known_name(raw_name) if type(raw_name) is str else property_name(raw_name)
+        text = header_text(value)
         if name is None or text is None or size + len(name) + len(text.encode()) > MAX_PROPERTIES_BYTES:
             dropped += 1
             continue
         size += len(name) + len(text.encode())
         dropped += name in named
         named[name] = text
-    return [(PROPERTY_PREFIX + name.title(), text) for name, text in named.items()], dropped
+    return [(_property_header(name), text) for name, text in named.items()], dropped
+
+
+@lru_cache(maxsize=1024)
+def _known_name(name: str) -> str | None:
+    return property_name(name)
+
+
+@lru_cache(maxsize=1024)
+def _property_header(name: str) -> str:
+    return PROPERTY_PREFIX + name.title()
 
 
 def ascii_headers(pairs: Pairs) -> dict[str, str]:

@@ -312,6 +312,7 @@ def _is_cloud(origin: str) -> bool:
     return origin.startswith("https://") and origin.endswith(CLOUD_DOMAINS)
 
 
+@lru_cache(maxsize=64)
 def is_loopback(origin: str) -> bool:
     """Whether an origin ("http://127.0.0.1:8787") names this very machine."""
     host = _PORT.sub("", origin.partition("://")[2])

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -93,11 +94,16 @@ class Settings:
     @property
     def gateway(self) -> Gateway:
         """The kind of gateway `base_url` names."""
-        parts = urlsplit(self.base_url)
-        host = parts.hostname or ""
-        if ("." + host).endswith(CLOUD_DOMAINS):
-            return Gateway.CLOUD
-        return Gateway.SELF_HOSTED if parts.path.endswith("/v1/gateway") else Gateway.LOCAL
+        return _gateway_of(self.base_url)
+
+
+@lru_cache(maxsize=64)
+def _gateway_of(base_url: str) -> Gateway:
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if ("." + host).endswith(CLOUD_DOMAINS):
+        return Gateway.CLOUD
+    return Gateway.SELF_HOSTED if parts.path.endswith("/v1/gateway") else Gateway.LOCAL
 
 
 class SettingsChanges(TypedDict, total=False):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -33,11 +33,11 @@ _MAX_RUNS = 10_000
 _naming = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Node:
     """A run under way. outside is the context around the outermost run of its tree.
 
-    named counts the runs directly below that say something, by name.
+    named counts the runs directly below that say something, by name. Not frozen, as each run of a chain makes one.
     """
 
     name: str
@@ -46,7 +46,7 @@ class _Node:
     outside: CallContext
     metadata: Mapping[str, Any]
     holder: Run | None = None
-    named: Counter[str] = field(default_factory=Counter)
+    named: dict[str, int] = field(default_factory=dict)
 
     @property
     def root(self) -> _Node:
@@ -64,8 +64,7 @@ def _label(name: str, parent: _Node | None) -> str:
     if above is None or is_plumbing(name):
         return name
     with _naming:
-        above.named[name] += 1
-        count = above.named[name]
+        count = above.named[name] = above.named.get(name, 0) + 1
     return name if count == 1 else f"{name} {count}"
 
 
@@ -167,9 +166,8 @@ class HeliconeCallbackHandler(BaseCallbackHandler):
             outside = ambient() if parent is None else parent.outside
             node = _Node(_label(str(name), parent), parent, run_id, outside, info.get("metadata") or {})
             if calls_model:
-                holder = enter_run(self._context(node, calls_model=True))
-                node = replace(node, holder=holder)
-                self._remember(node, holder)
+                node.holder = enter_run(self._context(node, calls_model=True))
+                self._remember(node, node.holder)
             _put(self._nodes, run_id, node)
         except Exception as error:  # noqa: BLE001 - no mistake of ours may fail the run
             _log.warning("a LangChain run could not be observed: %s", type(error).__name__)

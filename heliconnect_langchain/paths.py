@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 __all__ = ["is_plumbing", "run_path"]
 
@@ -15,6 +16,7 @@ _PLUMBING = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def is_plumbing(name: str) -> bool:
     """Whether a run's name comes from the framework, not from the app."""
     return _PLUMBING.fullmatch(name) is not None

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
-from heliconnect.callcontext import CallContext, current, leave
+from heliconnect.callcontext import CallContext, current
 from heliconnect.carrying import Executor
 from heliconnect.errors import HeliconnectError, MissingExtraError
 from heliconnect.protocol import CONTEXT_REF
+from heliconnect.references import leave
 from heliconnect.settings import get_settings, is_disabled
 from heliconnect.wire.install import activate_for_runs
 from heliconnect.wire.switch import Mode, switch

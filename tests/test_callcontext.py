@@ -9,7 +9,8 @@ import threading
 import pytest
 
 import heliconnect as hc
-from heliconnect.callcontext import CallContext, active_run, enter_run, find, join_path, leave, note_request
+from heliconnect.callcontext import CallContext, active_run, enter_run, join_path, note_request
+from heliconnect.references import find, leave
 
 
 def test_scopes_nest_and_restore() -> None:

@@ -8,8 +8,9 @@ import uuid
 import pytest
 
 import heliconnect as hc
-from heliconnect.callcontext import CallContext, leave
+from heliconnect.callcontext import CallContext
 from heliconnect.outgoing import Outgoing, direct_headers, prepare
+from heliconnect.references import leave
 from heliconnect.settings import Settings
 
 URL = "https://api.openai.com/v1/chat/completions"

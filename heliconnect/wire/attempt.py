@@ -101,10 +101,11 @@ class Attempt:
     def must_go_direct(self, status: int, headers: Mapping[str, str], *, is_repeatable: bool) -> bool:
         """Whether an answer means that the request has to be sent again, straight to its provider.
 
-        status and headers are the answer's; is_repeatable says whether the request's body can be sent once more.
+        status and headers are the answer's, found in lower case too; is_repeatable says whether the request's body can
+        be sent once more.
         """
         self._tried.has_failed = status in _RETRIED or status >= 500
-        verdict = judge(self.settings.gateway, {name.lower() for name in headers}, headers.get(UNSENT))
+        verdict = judge(self.settings.gateway, headers, headers.get(UNSENT))
         if verdict is not Verdict.FOREIGN:
             switch.breaker.answered(self.outgoing.gateway)
         elif self._has_failover:

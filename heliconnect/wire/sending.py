@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, MutableMapping
 from dataclasses import dataclass
-from functools import cache, cached_property, partial, update_wrapper
+from functools import cache, cached_property, lru_cache, partial, update_wrapper
 from typing import Any, Protocol
 
 from heliconnect import wrapping
@@ -28,6 +28,7 @@ _REDIRECTS = "heliconnect_redirects"
 class HttpModule(Protocol):
     """What httpx and httpx2 have in common, as far as it is used here."""
 
+    Headers: Any
     Request: Any
     URL: Any
     ByteStream: Any
@@ -135,10 +136,19 @@ class Plan:
 
 
 def _copy(module: HttpModule, request: Any, url: Any, raw: Any, extensions: MutableMapping[str, Any]) -> Any:
-    copied = module.Request(request.method, url, headers=raw, stream=request.stream, extensions=extensions)
-    if hasattr(request, "_content"):
-        copied._content = request._content
+    """The request as it was made, its body included, but for these: a constructor would take the body apart again."""
+    copied = object.__new__(module.Request)
+    copied.__dict__.update(request.__dict__)
+    hashable: Any = module
+    copied.url = _parsed(hashable, url) if isinstance(url, str) else url
+    copied.headers = module.Headers(raw)
+    copied.extensions = extensions
     return copied
+
+
+@lru_cache(maxsize=256)
+def _parsed(module: Any, url: str) -> Any:
+    return module.URL(url)
 
 
 def _bounded(request: Any, bound_s: float) -> dict[str, Any]:
