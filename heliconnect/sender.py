@@ -59,6 +59,7 @@ class Sender:
         self._retry_s = _RETRY_S
         self._is_down = False
         self._is_discarded = False
+        self._is_closed = False
         self.sent = 0
         self.dropped = 0
 
@@ -70,16 +71,23 @@ class Sender:
                 if self.dropped == 1:
                     _log.warning("log entries come faster than the gateway takes them: some are dropped")
                 return False
-            self._queue.append((entry, api_key))
-            self._bytes += entry.size
-            self._wake()
-        return True
+            if not self._is_closed and self._wake():
+                self._queue.append((entry, api_key))
+                self._bytes += entry.size
+                self._ready.notify_all()
+                return True
+        return self._outbox.put(entry)  # the process ends: the next one sends it
 
-    def _wake(self) -> None:
+    def _wake(self) -> bool:
+        """Whether there is a thread: the interpreter starts none any more while it ends."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="heliconnect-sender", daemon=True)
-            self._thread.start()
-        self._ready.notify_all()
+            thread = threading.Thread(target=self._run, name="heliconnect-sender", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until everything queued was sent or lies in the outbox; False when that took too long."""
@@ -100,9 +108,9 @@ class Sender:
 
     def close(self) -> None:
         """The process ends: send for a moment more, keep the rest on disk."""
-        if self.flush(_EXIT_S):
-            return
+        self.flush(_EXIT_S)
         with self._ready:
+            self._is_closed = True
             rest, self._bytes = list(self._queue), 0
             self._queue.clear()
         for entry, _ in rest:

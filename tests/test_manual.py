@@ -205,6 +205,31 @@ def test_memory_is_bounded_and_no_thread_idles(tmp_path: Path, wait_until: Wait)
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
+def test_what_is_logged_while_the_process_ends_is_kept(tmp_path: Path) -> None:
+    """After the sender's end, and where no thread can be started any more: on disk, for the next process."""
+    entry = Entry(f"{a_dead_url()}/custom/v1/log", (), b"{}")
+    ended = Sender(Outbox(tmp_path / "ended"))
+    ended.close()
+    assert ended.submit(entry)
+    assert len(Outbox(tmp_path / "ended").waiting()) == 1
+    words = [
+        "import atexit, sys",
+        "from pathlib import Path",
+        "from heliconnect.outbox import Entry, Outbox",
+        "from heliconnect.sender import Sender",
+        "sender = Sender(Outbox(Path(sys.argv[1])))",
+        "def late(): print(sender.submit(Entry('http://127.0.0.1:9/custom/v1/log', (), b'{}')))",
+        "atexit.register(late)",
+    ]
+    folder = tmp_path / "late"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(words), str(folder)], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
+    if sys.version_info >= (3, 12):  # no thread starts while the interpreter ends
+        assert len(Outbox(folder).waiting()) == 1
+
+
 def test_an_outbox_is_bounded_and_survives_nonsense(tmp_path: Path) -> None:
     """No room, no folder, a torn file: said once, never raised."""
     outbox = Outbox(tmp_path / "o", max_bytes=2_500)
