@@ -77,6 +77,7 @@ async def send_aiohttp(settings: Settings, url: str, **options: Any) -> tuple[in
         hc.connect(aiohttp.ClientSession(), settings) as session,
         session.post(URL(url, encoded=True), json=BODY, **options) as answer,
     ):
+        await answer.read()
         return answer.status, str(answer.request_info.url)
 
 

@@ -74,12 +74,18 @@ async def test_explicit_headers_of_the_call_win(send: Sender, provider: Provider
     assert [value for name, value in lines if name == b"helicone-property-a"] == [b"b"]
 
 
+@pytest.mark.parametrize("layers", [1, 2])
 @each_library
 async def test_a_dead_gateway_costs_one_warning_and_no_call(
-    send: Sender, provider: Provider, caplog: pytest.LogCaptureFixture
+    send: Sender, layers: int, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Three calls are answered by the provider itself, without any header of ours; the log has one line."""
+    """Three calls are answered by the provider itself, without any header of ours; the log has one line.
+
+    The same where a client that is connected meets a library that is wrapped as a whole.
+    """
     settings = settings_for(provider, a_dead_url())
+    if layers == 2:
+        hc.install(settings)
     url = f"{provider.url}/v1/chat/completions"
     with caplog.at_level(logging.WARNING, "heliconnect"), hc.context(user_id=USER):
         for _ in range(3):

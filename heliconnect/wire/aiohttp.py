@@ -13,7 +13,7 @@ from typing import Any
 
 from heliconnect.errors import MissingExtraError
 from heliconnect.protocol import PREFIX
-from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.attempt import Attempt, end_run, leaving, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 from heliconnect.wrapping import Point, unwrap, wrap
@@ -166,7 +166,8 @@ class _Routing:
             elif self._session.trust_env and not self._has_proxy:
                 request.proxy, request.proxy_auth = _env_proxy(request.url)
             self._bound_connect(bound if connect is None else min(bound, connect))
-            response = await handler(request)
+            with leaving(attempt.outgoing.url):
+                response = await handler(request)
         except aiohttp.ClientResponseError as error:
             request.url, request.headers = before[:2]
             error.request_info = request.request_info
@@ -191,7 +192,7 @@ async def _direct(
     kind = request.headers.get("Content-Type", "")
     record = begin(attempt, url, getattr(request.body, "_value", None), kind)
     try:
-        with going_direct(url):
+        with leaving(url):
             response = await handler(request)
     except BaseException:
         if record is not None:

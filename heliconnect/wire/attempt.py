@@ -1,6 +1,6 @@
 """One call's dealings with its gateway, the same for every HTTP library: whether to try it, what its failure means.
 
-Also what every shell needs at the edges: a call that leaves directly is marked, so that a shell below leaves it alone.
+Also what every shell needs at the edges: a call that leaves is marked, so that a shell below leaves it alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from heliconnect.routing import is_loopback, origin_of
 from heliconnect.settings import Settings
 from heliconnect.wire.switch import switch
 
-__all__ = ["Attempt", "end_run", "going_direct", "plan"]
+__all__ = ["Attempt", "end_run", "leaving", "plan"]
 
 _leaving: ContextVar[str | None] = ContextVar("heliconnect_leaving", default=None)
 
@@ -168,8 +168,8 @@ def plan(
 
 
 @contextlib.contextmanager
-def going_direct(url: str) -> Iterator[None]:
-    """What is sent to this URL's origin within is on its way to its provider: no shell further down routes it again."""
+def leaving(url: str) -> Iterator[None]:
+    """What is sent to this URL's origin within has been dealt with: no shell further down looks at it again."""
     token = _leaving.set(_origin(url))
     try:
         yield

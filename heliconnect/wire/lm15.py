@@ -15,7 +15,7 @@ from typing import Any
 from urllib.request import getproxies
 
 from heliconnect.protocol import PREFIX
-from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.attempt import Attempt, end_run, leaving, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 from heliconnect.wrapping import Point, unwrap, wrap
@@ -76,11 +76,6 @@ class _Step:
     request: Any
     transport: Any
     close: Any = None
-    is_direct: bool = False
-
-    def leaving(self) -> Any:
-        """In force while it is sent."""
-        return going_direct(self.request.url if self.is_direct else "")
 
 
 _Flow = Generator[_Step, Any, Any]
@@ -111,7 +106,7 @@ def _direct(attempt: Attempt, transport: Any, request: Any, unused: Any) -> _Flo
     kind = next((value for name, value in kept if name.lower() == "content-type"), "")
     record = begin(attempt, request.url, request.body, kind)
     try:
-        response = yield _Step(replace(request, headers=kept), transport, close=unused, is_direct=True)
+        response = yield _Step(replace(request, headers=kept), transport, close=unused)
     except BaseException:
         if record is not None:
             record.failed()
@@ -213,7 +208,7 @@ def _stream(original: Any) -> Any:
             if step.close is not None:
                 step.close.close()
             try:
-                with step.leaving():
+                with leaving(step.request.url):
                     response, error = original(step.transport, step.request), None
             except BaseException as raised:  # noqa: BLE001 - handed to the flow, which raises it again
                 response, error = None, raised
@@ -236,7 +231,7 @@ def _stream_async(original: Any) -> Any:
             if step.close is not None:
                 await step.close.aclose()
             try:
-                with step.leaving():
+                with leaving(step.request.url):
                     response, error = await original(step.transport, step.request), None
             except BaseException as raised:  # noqa: BLE001 - handed to the flow, which raises it again
                 response, error = None, raised

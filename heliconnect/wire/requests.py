@@ -13,7 +13,7 @@ from typing import Any
 
 from heliconnect.errors import MissingExtraError
 from heliconnect.protocol import PREFIX
-from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.attempt import Attempt, end_run, leaving, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 from heliconnect.wrapping import Point, unwrap, wrap
@@ -118,7 +118,8 @@ class _Adapter(requests.adapters.BaseAdapter):
             routed = _routed(request, attempt)
             adapter = self._session.get_adapter(attempt.outgoing.url)
             inner = adapter._adapter if isinstance(adapter, _Adapter) else adapter
-            response: requests.Response = inner.send(routed, *arguments, **self._bounded(routed, attempt, options))
+            with leaving(attempt.outgoing.url):
+                response: requests.Response = inner.send(routed, *arguments, **self._bounded(routed, attempt, options))
         except requests.RequestException as error:
             if not _is_unsent(error) or not attempt.may_go_direct(error):
                 raise
@@ -139,7 +140,7 @@ class _Adapter(requests.adapters.BaseAdapter):
             del direct.headers[name]
         record = begin(attempt, request.url or "", request.body, str(request.headers.get("Content-Type", "")))
         try:
-            with going_direct(request.url or ""):
+            with leaving(request.url or ""):
                 response = self._send(direct, *arguments, **options)
         except BaseException:
             if record is not None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from heliconnect import wrapping
 from heliconnect.outgoing import direct_headers
 from heliconnect.protocol import PREFIX
-from heliconnect.wire.attempt import Attempt, end_run, going_direct, plan
+from heliconnect.wire.attempt import Attempt, end_run, leaving, plan
 from heliconnect.wire.direct import DirectRecord, begin
 from heliconnect.wire.switch import switch
 from heliconnect.wire.tee import async_tee, tee
@@ -193,14 +193,13 @@ def _bypass_proxy(module: HttpModule, client: Any, gateway: str) -> None:
 class Step:
     """What to do next: close an answer that is not used, then send a request.
 
-    is_new is one to be planned anew, is_direct one that goes to its provider whatever is switched on.
+    is_new is one to be planned anew; others were, and leave.
     """
 
     request: Any
     options: dict[str, Any]
     close: Any = None
     is_new: bool = False
-    is_direct: bool = False
 
 
 Flow = Generator[Step, Any, Any]
@@ -246,7 +245,7 @@ def _direct(how: Plan, options: dict[str, Any], close: Any = None) -> Flow:
     kind = request.headers.get("content-type", "")
     record = begin(how.attempt, str(request.url), getattr(request, "_content", None), kind)
     try:
-        response = yield Step(how.direct, options, close=close, is_direct=True)
+        response = yield Step(how.direct, options, close=close)
     except BaseException:
         if record is not None:
             record.failed()
@@ -274,7 +273,7 @@ def _next(steps: Flow, response: Any, error: BaseException | None) -> Step:
 
 
 def _leaving(step: Step) -> contextlib.AbstractContextManager[None]:
-    return going_direct(str(step.request.url)) if step.is_direct else contextlib.nullcontext()
+    return contextlib.nullcontext() if step.is_new else leaving(str(step.request.url))
 
 
 def _send(original: Any, module: HttpModule) -> Any:
