@@ -148,7 +148,9 @@ class Exchange:
     status is the HTTP status, or Helicone's -1 (timed out), -3 (cancelled by the client); None when the provider never
     answered. model is the best known name: override, else the answer's, else the request's. Bodies are decoded text of
     what was sent and answered (None where omitted or not kept); base64 text when `*_is_base64`. Previews are
-    short plain text for lists. properties have lower-case names. feedback and scores were said of it afterwards.
+    short plain text for lists. properties have lower-case names.
+    cache_reference_id is the record whose answer was given again from the cache; such a call used no tokens and cost
+    nothing. feedback and scores were said of it afterwards.
     """
 
     request_id: str
@@ -181,6 +183,7 @@ class Exchange:
     request_preview: str | None = None
     response_preview: str | None = None
     key_hash: str | None = None
+    cache_reference_id: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
     feedback: bool | None = None

@@ -20,7 +20,7 @@ from heliconnect.bodies import decoded, parse_answers, parse_json
 from heliconnect.callcontext import CallContext
 from heliconnect.conversation import Message, answered, asked
 from heliconnect.errors import MissingExtraError
-from heliconnect.exchange import Capture, Cost, End, Exchange, Pairs, Timing
+from heliconnect.exchange import Capture, Cost, End, Exchange, Pairs, Timing, Usage
 from heliconnect.flavors import Flavor, flavor_of
 from heliconnect.prices import price
 from heliconnect.protocol import read_context
@@ -37,6 +37,7 @@ _log = logging.getLogger("heliconnect")
 PREVIEW_CHARACTERS = 200
 _BLANKS = re.compile(r"\s+")
 _MODEL_IN_PATH = re.compile(r"/(?:models|deployments|model)/([^/:?]+(?::\d[^/:?]*)?)")
+_NO_USE = Usage(input_tokens=0, output_tokens=0)
 ValueT = TypeVar("ValueT")
 
 
@@ -63,8 +64,9 @@ def finish(capture: Capture) -> Exchange:
     answers: list[object] = read("response", lambda: parse_answers(got.data, kind), [])
     flavor = read("flavour", lambda: flavor_of(capture.target_url, request, answers), Flavor.OTHER)
     models = read("model", lambda: _models(capture, context, request, answers), _Models())
-    usage = read("usage", lambda: usage_of(answers), None)
-    cost = read("cost", lambda: _cost(capture, models, answers), None)
+    reference = _cache_reference(capture.response_headers)
+    usage = read("usage", lambda: usage_of(answers) if reference is None else _NO_USE, None)
+    cost = read("cost", lambda: _cost(capture, models, answers) if reference is None else _free(capture), None)
     end = read("end", lambda: _end(capture, got.data, kind), capture.end)
     omit_request, omit_response = bool(context.omit_request), bool(context.omit_response)
     return Exchange(
@@ -84,7 +86,7 @@ def finish(capture: Capture) -> Exchange:
         session_id=_text(context.session_id),
         session_name=_text(context.session_name),
         session_path=_text(context.session_path),
-        properties=_properties(context),
+        properties=_properties(context, capture),
         usage=usage,
         cost=cost,
         request_headers=capture.request_headers,
@@ -98,6 +100,7 @@ def finish(capture: Capture) -> Exchange:
         request_preview=None if omit_request else read("preview", lambda: _asked_preview(flavor, request), None),
         response_preview=None if omit_response else read("preview", lambda: _answer_preview(flavor, answers), None),
         key_hash=capture.key_hash,
+        cache_reference_id=reference,
         error=capture.error,
         warnings=tuple(warnings),
     )
@@ -221,9 +224,26 @@ def _user(context: CallContext, request: object) -> str | None:
     return _text(request.get("user")) if isinstance(request, Mapping) else None
 
 
-def _properties(context: CallContext) -> dict[str, str]:
+def _properties(context: CallContext, capture: Capture) -> dict[str, str]:
+    """The caller's own, and those that Helicone makes of its feature headers."""
     found = {str(name): str(value) for name, value in context.properties.items()}
-    return {**found, "Helicone-Prompt-Id": str(context.prompt_id)} if context.prompt_id else found
+    if context.prompt_id:
+        found["Helicone-Prompt-Id"] = str(context.prompt_id)
+    if _header(capture.request_headers, "helicone-cache-enabled").lower() == "true":
+        found["Helicone-Cache-Enabled"] = "true"
+    if _header(capture.response_headers, "x-helicone-error") == "rate_limited":
+        found["Helicone-Rate-Limit-Status"] = "bucket_rate_limited"
+    return found
+
+
+def _cache_reference(headers: Pairs) -> str | None:
+    """The record whose answer was given again; None for an answer of the provider's own."""
+    is_hit = _header(headers, "helicone-cache") == "HIT"
+    return _header(headers, "helicone-cache-reference-id") or None if is_hit else None
+
+
+def _free(capture: Capture) -> Cost:
+    return Cost(Decimal(0), source="cache", priced_on=capture.started_at.date())
 
 
 def _asked_preview(flavor: Flavor, request: object) -> str | None:

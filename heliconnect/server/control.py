@@ -21,6 +21,8 @@ from heliconnect.errors import HeliconnectError, MissingExtraError, StoreError
 from heliconnect.recorder import finish
 from heliconnect.server import dashboard
 from heliconnect.server.child import say_ready, watch_parent
+from heliconnect.server.features.charging import Charges
+from heliconnect.server.features.limits import LIMITS
 from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
@@ -136,7 +138,7 @@ def run(config: ControlConfig) -> int:
         print(error, flush=True)  # noqa: T201 - the line the supervisor waits for
         return 1
     spool = Path(config.spool)
-    writer = Writer(SpoolReader(spool), store, finish, spool.parent)
+    writer = Writer(SpoolReader(spool), store, finish, spool.parent, Charges(spool.parent / LIMITS).charge)
     writer.start()
     logged = SpoolWriter(spool)
     app = create_app(store, writer.status, config.hosts, Ingest(logged, lambda known: store.get(known) is not None))

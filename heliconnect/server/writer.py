@@ -45,9 +45,17 @@ class WriterStatus:
 
 
 class Writer:
-    """Moves captures from `reader` through `finish` into `store`, until stopped."""
+    """Moves captures from `reader` through `finish` into `store`, until stopped; charge is told what was stored."""
 
-    def __init__(self, reader: SpoolReader, store: Store, finish: Callable[[Capture], Exchange], aside: Path) -> None:
+    def __init__(
+        self,
+        reader: SpoolReader,
+        store: Store,
+        finish: Callable[[Capture], Exchange],
+        aside: Path,
+        charge: Callable[[list[Exchange]], None] | None = None,
+    ) -> None:
+        self._charge = charge
         self._reader = reader
         self._store = store
         self._finish = finish
@@ -152,6 +160,8 @@ class Writer:
         else:
             self._stored += len(exchanges)
             self._set_aside += len(unread)
+        if self._charge is not None:
+            self._charge(exchanges)
 
     def _read(self, captures: tuple[Capture, ...]) -> tuple[list[tuple[Capture, Exchange]], list[Capture]]:
         read: list[tuple[Capture, Exchange]] = []

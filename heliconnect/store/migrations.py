@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, inspect, select, text
 
 from heliconnect.errors import StoreError
-from heliconnect.store.tables import metadata, migrations, notes
+from heliconnect.store.tables import metadata, migrations, notes, requests
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -23,7 +23,14 @@ def m002_notes(connection: Connection) -> None:
     notes.create(connection, checkfirst=True)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables, m002_notes)
+def m003_cache_references(connection: Connection) -> None:
+    """Which record's answer was given again."""
+    names = {column["name"] for column in inspect(connection).get_columns(requests.name)}
+    if requests.c.cache_reference_id.name not in names:
+        connection.execute(text(f"ALTER TABLE {requests.name} ADD COLUMN {requests.c.cache_reference_id.name} TEXT"))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables, m002_notes, m003_cache_references)
 
 
 def migrate(connection: Connection) -> list[str]:

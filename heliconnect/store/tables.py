@@ -50,6 +50,7 @@ _TEXTS = (
         "request_preview",
         "response_preview",
         "key_hash",
+        "cache_reference_id",
         "error",
     ),
 )

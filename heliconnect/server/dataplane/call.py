@@ -97,6 +97,7 @@ class Call:
         self._is_ended_by_close = False
         self._provider_keep_alive = False
         self._deadline = 0.0
+        self._added: list[bytes] = []
         self._mock = head.value(mock.MOCK_HEADER) if tee is not None else b""
         self.head = head
         self.request_done = head.length == 0
@@ -158,21 +159,18 @@ class Call:
     def _send_on(self, side: ProviderSide) -> None:
         self._provider = side
         side.begin(self)
-        target = self._target
-        if target is None:
-            host, path, keep = self.head.value(b"host"), self.head.target, True
-        else:
-            host, path, keep = (
-                target.authority.encode("idna" if not target.authority.isascii() else "ascii"),
-                b"",
-                False,
-            )
-            path = target.path.encode("latin-1")
-        head = self.head.for_upstream(path, host, keep_helicone=keep)
+        head = self._head_for_upstream()
         side.transport.write(b"".join((head, *self._waiting)) if self._waiting else head)
         self._waiting, self._waiting_size = [], 0
         self._client.resume_reading()
         self._await_next()
+
+    def _head_for_upstream(self) -> bytes:
+        target = self._target
+        if target is None:
+            return self.head.for_upstream(self.head.target, self.head.value(b"host"), keep_helicone=True)
+        host = target.authority.encode("ascii" if target.authority.isascii() else "idna")
+        return self.head.for_upstream(target.path.encode("latin-1"), host, keep_helicone=False)
 
     def request_bytes(self, data: bytes) -> bytes:
         """Take what belongs to the request's body; gives the bytes behind it, a next request's."""
@@ -243,7 +241,7 @@ class Call:
         tee = self._tee
         if tee is not None:
             tee.status, tee.response_lines = head.status, head.lines
-            added = [b"helicone-id: " + tee.request_id.encode("latin-1"), b"helicone-status: success"]
+            added = [b"helicone-id: " + tee.request_id.encode("latin-1"), b"helicone-status: success", *self._added]
         keep_alive = not self._client.close_after
         if self.head.is_http_10 and keep_alive:
             added.append(b"connection: keep-alive")

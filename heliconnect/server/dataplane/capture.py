@@ -107,11 +107,22 @@ class Tee:
         self.first_byte: float | None = None
         self.warnings: list[str] = []
 
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the call began."""
+        return (perf_counter() - self._started) * 1000
+
     def answer(self, piece: bytes) -> None:
         """A piece of the answer's body passes."""
         if self.first_byte is None:
             self.first_byte = perf_counter()
         self.response.add(piece)
+
+    @property
+    def caller(self) -> str | None:
+        """The Helicone key of the call, as a hash."""
+        told = self._head.value(AUTH.lower().encode()).decode("utf-8", "replace")
+        return key_hash(told or self._auth or "")
 
     def key_in_path(self, key: str | None) -> None:
         """The Helicone key that stood in the path; it counts where no header names one."""
@@ -148,7 +159,7 @@ class Tee:
             response_body=response,
             response_size_bytes=self.response.size,
             first_byte_ms=None if first is None else round((first - self._started) * 1000, 3),
-            key_hash=key_hash(named.get(AUTH.lower()) or self._auth or ""),
+            key_hash=self.caller,
             error=error,
             warnings=tuple(self.warnings),
         )

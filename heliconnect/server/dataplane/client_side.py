@@ -11,9 +11,11 @@ from heliconnect.errors import MissingExtraError
 from heliconnect.protocol import OPENAI_API_BASE, TARGET_URL
 from heliconnect.server.dataplane.call import Call, error_answer
 from heliconnect.server.dataplane.capture import Tee, request_id_of
+from heliconnect.server.dataplane.featured import FeaturedCall
 from heliconnect.server.dataplane.heads import BadHead, RequestHead, parse_request
 from heliconnect.server.dataplane.provider_side import Chunks
 from heliconnect.server.dataplane.targets import Refusal, Target
+from heliconnect.server.features.wishes import wishes_of
 
 try:
     import httptools
@@ -110,7 +112,9 @@ class ClientSide(asyncio.Protocol):
             return
         if not head.is_keep_alive or self._plane.is_stopping:
             self.close_after = True
-        call = self._call = Call(self._plane, self, head, parser, chunks, target, tee)
+        wishes = wishes_of(head.lines) if tee is not None else None
+        given = (self._plane, self, head, parser, chunks, target, tee)
+        call = self._call = Call(*given) if wishes is None else FeaturedCall(*given, wishes=wishes)
         call.start()
         if self._buffer and self._call is call and call.wants_body:
             data = bytes(self._buffer)

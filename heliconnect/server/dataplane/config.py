@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 __all__ = ["Config"]
 
@@ -40,6 +41,12 @@ class Config:
     max_kept_body: int = 32 << 20
     max_kept_total: int = 512 << 20
     max_spool: int = 1 << 30
+    max_cache: int = 1 << 30
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, where the features keep their state."""
+        return Path(self.spool).parent
 
     @classmethod
     def from_json(cls, text: str) -> Config:

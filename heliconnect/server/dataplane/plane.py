@@ -7,6 +7,8 @@ import gc
 import logging
 import signal
 import socket
+import time
+from functools import cached_property
 from pathlib import Path
 
 from heliconnect.exchange import End
@@ -15,8 +17,11 @@ from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.dataplane.capture import Budget, Tee
 from heliconnect.server.dataplane.client_side import ClientSide
 from heliconnect.server.dataplane.config import Config
+from heliconnect.server.dataplane.flights import Flights
 from heliconnect.server.dataplane.targets import Targets
 from heliconnect.server.dataplane.upstreams import Upstreams
+from heliconnect.server.features.caching import AnswerCache
+from heliconnect.server.features.limits import LIMITS, Buckets
 from heliconnect.spool import SpoolWriter
 
 try:
@@ -28,6 +33,7 @@ __all__ = ["Plane", "run"]
 
 _log = logging.getLogger("heliconnect")
 _TICK_S = 0.25
+_SWEEP_S = 300.0
 
 
 class Plane:
@@ -40,10 +46,18 @@ class Plane:
         self.targets = Targets(config.upstreams, config.allow_targets, trusts_local=is_loopback(f"http://{host}"))
         self.upstreams = Upstreams(config, loop)
         self.budget = Budget(config.max_kept_total)
+        self.answers = AnswerCache(config.folder / "cache", time.time, config.max_cache)
+        self.flights = Flights()
         self.is_stopping = False
         self._spool = SpoolWriter(Path(config.spool), max_bytes=config.max_spool)
         self._clients: set[ClientSide] = set()
         self._server: asyncio.Server | None = None
+        self._sweep_at = loop.time() + _SWEEP_S
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """The rate limits' buckets, opened when the first call is limited."""
+        return Buckets(self.config.folder / LIMITS, time.time)
 
     async def listen(self) -> int:
         """Begin to serve; gives the port. Raises OSError when the address cannot be had."""
@@ -63,6 +77,9 @@ class Plane:
         for client in list(self._clients):
             client.check(now)
         self.upstreams.drop_idle(now)
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_S
+            self.loop.run_in_executor(None, self.answers.sweep)
         if not self.is_stopping or self._clients:
             self.loop.call_later(_TICK_S, self._tick)
 
@@ -99,6 +116,8 @@ class Plane:
         await asyncio.sleep(0)
         self.upstreams.close()
         self._spool.close()
+        if "buckets" in self.__dict__:
+            self.buckets.close()
 
 
 async def _serve(config: Config) -> None:

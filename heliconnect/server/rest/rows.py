@@ -109,8 +109,8 @@ def request_row(exchange: Exchange, *, with_bodies: bool = True) -> dict[str, An
         "feedback_rating": exchange.feedback,
         "asset_ids": [],
         "asset_urls": {},
-        "cache_enabled": False,
-        "cache_reference_id": None,
+        "cache_enabled": properties.get("Helicone-Cache-Enabled") == "true",
+        "cache_reference_id": exchange.cache_reference_id,
         "storage_location": "clickhouse",
         "size_bytes": exchange.request_size_bytes + exchange.response_size_bytes,
     }
