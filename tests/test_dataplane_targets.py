@@ -140,6 +140,28 @@ def test_the_control_plane_is_one_more_upstream(tmp_path: Path) -> None:
             plane.captures(1)
 
 
+@pytest.mark.parametrize(
+    ("host", "path", "url"),
+    [
+        pytest.param("oai.helicone.ai", "/v1/models", "http://127.0.0.1:9/base/v1/models", id="openai"),
+        pytest.param("anthropic.helicone.ai:80", "/v1/models", "https://api.anthropic.com/v1/models", id="anthropic"),
+        pytest.param("groq.us.helicone.ai", "/openai/v1/models", "https://api.groq.com/openai/v1/models", id="groq"),
+        pytest.param("oai.hconeai.com", "/groq/v1/x", "http://127.0.0.1:9/base/groq/v1/x", id="the-host-wins"),
+        pytest.param("gateway.helicone.ai", "/v1/messages", "https://api.anthropic.com/v1/messages", id="no-label"),
+        pytest.param("oai.example.com", "/v1/messages", "https://api.anthropic.com/v1/messages", id="not-helicones"),
+        pytest.param("localhost", "/v1/gateway/oai/v1/x", "http://127.0.0.1:9/base/v1/x", id="self-host-openai"),
+        pytest.param(
+            "localhost", "/v1/gateway/anthropic/v1/messages", "https://api.anthropic.com/v1/messages", id="self-host"
+        ),
+    ],
+)
+def test_helicones_own_names_and_paths(host: str, path: str, url: str) -> None:
+    """For who points `oai.helicone.ai` here, or has its self-host's paths in a client."""
+    found = TARGETS.of(path, "", "", host)
+    assert isinstance(found, Target)
+    assert found.url == url
+
+
 def test_helicones_mock_response_short_cuts_the_provider(plane: PlaneProcess, provider: Provider) -> None:
     """The answer stands in the request's header; it is recorded as any other; no JSON is refused."""
     mock = json.dumps({"object": "chat.completion", "usage": {"prompt_tokens": 1}})

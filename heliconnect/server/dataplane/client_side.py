@@ -126,7 +126,8 @@ class ClientSide(asyncio.Protocol):
         if self._plane.targets.is_control(text.partition("?")[0]):
             return None, None
         target_url, api_base = head.value(_TARGET_URL).decode("latin-1"), head.value(_API_BASE).decode("latin-1")
-        target = self._plane.targets.of(text, target_url, api_base)
+        host = head.value(b"host").decode("latin-1")
+        target = self._plane.targets.of(text, target_url, api_base, host)
         if isinstance(target, Refusal):
             return target, None
         tee = Tee(head, request_id_of(head), self._plane.config.max_kept_body, self._plane.budget)

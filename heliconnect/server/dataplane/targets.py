@@ -18,11 +18,13 @@ from heliconnect.routing import (
     provider_by_prefix,
     provider_of,
 )
+from heliconnect.settings import CLOUD_DOMAINS
 
 __all__ = ["Refusal", "Target", "Targets"]
 
 _ANTHROPIC_PATH = re.compile(r"/v1/(?:messages|complete)(?:/|$)")
 _GEMINI_PATH = re.compile(r"/v1/models/[^/]+:[A-Za-z]+(?:\?|$)")
+_SELF_HOST = "/v1/gateway/"
 _AZURE_PATH = "/openai/deployments/"
 _KEY_IN_PATH = re.compile(r"/((?:sk|pk)-helicone[A-Za-z0-9-]*)(?=/|$)")
 
@@ -79,9 +81,11 @@ class Targets:
         """Whether our own pages or API answer this path (without query)."""
         return is_control_path(path)
 
-    def of(self, target: str, target_url: str, api_base: str) -> Target | Refusal:
+    def of(self, target: str, target_url: str, api_base: str, host: str = "") -> Target | Refusal:
         """Where a request for `target` (path and query) goes.
 
+        host is the name the request came by: one of Helicone's own, `oai.helicone.ai` say, names the provider, and the
+        path is the provider's. Paths of Helicone's self-host, `/v1/gateway/oai/...`, are understood too.
         target_url and api_base are the values of `Helicone-Target-URL` and `Helicone-OpenAI-Api-Base`, or empty: their
         origin takes the place of the provider's, a path in them is dropped, as Helicone does.
         """
@@ -90,11 +94,14 @@ class Targets:
         key: str | None = None
         if (found := _KEY_IN_PATH.match(target)) is not None:
             key, target = found[1], target[found.end() :] or "/"
+        if target.startswith(_SELF_HOST):
+            target = target[len(_SELF_HOST) - 1 :]
         first, slash, rest = target[1:].partition("/")
         is_azure = target.startswith(_AZURE_PATH)  # the API's own path, not our prefix for OpenAI
-        named = provider_by_prefix(first) if slash and not is_azure else None
-        path = "/" + rest if named is not None else target
-        name = named.name if named is not None else None
+        name, path = _provider_by_host(host), target
+        named = provider_by_prefix(first) if name is None and slash and not is_azure else None
+        if named is not None:
+            name, path = named.name, "/" + rest
         if name is None and slash and first in self._upstreams and not is_azure:
             name, path = first, "/" + rest
         wanted = target_url or api_base
@@ -126,6 +133,14 @@ class Targets:
         if name is None and provider is not None:
             name = provider.name
         return _target(origin, path, name, is_trusted=is_trusted, key=key)
+
+
+def _provider_by_host(host: str) -> str | None:
+    """The provider of a host name of Helicone's cloud: `oai.helicone.ai`, `anthropic.us.hconeai.com`."""
+    label, _, domain = host.lower().partition(":")[0].partition(".")
+    if not domain or not f".{domain}".endswith(CLOUD_DOMAINS):
+        return None
+    return next((provider.name for provider in PROVIDERS if label in {provider.label, provider.name}), None)
 
 
 def _provider_by_path(path: str) -> str | None:
