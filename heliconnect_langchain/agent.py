@@ -7,7 +7,7 @@ handler beside it, the handler's words count for the path, and there is one reco
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heliconnect.callcontext import CallContext, Run, Scope, ambient, current, in_run, join_path
 from heliconnect.errors import MissingExtraError
@@ -22,7 +22,13 @@ except ImportError as exc:
 __all__ = ["HeliconeAgentMiddleware"]
 
 
-class HeliconeAgentMiddleware(AgentMiddleware[Any, Any, Any]):
+if TYPE_CHECKING:
+    _Middleware = AgentMiddleware[Any, Any, Any]
+else:
+    _Middleware = AgentMiddleware  # langchain 1.0 takes two type parameters, later ones three
+
+
+class HeliconeAgentMiddleware(_Middleware):
     """Routes the model calls of one agent, synchronous and asynchronous.
 
     name is the agent's step in the session path ("/trip planner/ChatOpenAI"). The session is, in this order, that given

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import httpx2
 import litellm
+import openai
 import pytest
 
 import heliconnect as hc
@@ -343,8 +344,9 @@ def test_the_command_in_json(live: Running) -> None:
         *("openai", "anthropic", "google-genai", "langchain", "litellm", "starlette")
     }
     arrived = calls["langchain"]["arrived"]
+    library = "httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx"
     assert arrived["path"] == {"value": "/langchain/ChatOpenAI", "layer": "context, then run tree"}
-    assert arrived["request id"] == {"value": calls["langchain"]["request_id"], "layer": "httpx2"}
+    assert arrived["request id"] == {"value": calls["langchain"]["request_id"], "layer": library}
     assert calls["starlette"]["arrived"]["user"] == {"value": "heliconnect-verify", "layer": "middleware"}
 
 

@@ -142,6 +142,6 @@ async def test_arq_jobs_run_for_whom_they_were_enqueued() -> None:
         )
         await worker.main()
         await worker.close()
-        await pool.aclose()
+        await (pool.aclose if hasattr(pool, "aclose") else pool.close)()  # its name since redis 5
     assert len(found) == 16
     assert all(got == (None if name == "nobody" else name) for name, got in found)
