@@ -139,7 +139,8 @@ def test_children_end_with_their_supervisor(tmp_path: Path) -> None:
 
 
 MISTAKES: list[Any] = [
-    pytest.param(["up", "--host", "0.0.0.0"], 2, "loopback", id="public-address"),
+    pytest.param(["up", "--host", "0.0.0.0"], 1, "heliconnect keys create", id="public-address"),
+    pytest.param(["up", "--host", "nonsense"], 2, "expected an IP address", id="no-address"),
     pytest.param(["up", "--upstream", "openai"], 2, "NAME=URL", id="upstream"),
     pytest.param(["up", "--upstream", "openai=ftp://x"], 2, "NAME=URL", id="upstream-url"),
     pytest.param(["nonsense"], 2, "No such command", id="command"),

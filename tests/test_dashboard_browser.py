@@ -21,6 +21,8 @@ from starlette.routing import Mount
 
 from heliconnect.exchange import Exchange
 from heliconnect.server.dashboard import create
+from heliconnect.server.keys import KEYS, Keys
+from heliconnect.server.supervisor import ServerOptions, running
 from heliconnect.store import Store, open_store
 from tests import dashboard_records as records
 from tests.dashboard_traffic import trip
@@ -363,3 +365,20 @@ async def test_odd_ids_are_found_by_a_browser(browser: Browser, served: Served, 
     await seen.page.locator("svg.line").wait_for()
     assert seen.complaints == []
     await seen.context.close()
+
+
+async def test_a_gateway_with_keys_asks_a_browser_for_one(browser: Browser, tmp_path: Path) -> None:
+    """A wrong key is told of; the right one leads to the page that was asked for, without any complaint."""
+    key = Keys(tmp_path / KEYS).create("ada")
+    with running(ServerOptions(tmp_path, port=0, demands_keys=True)) as server:
+        watched = await watch(browser)
+        page = watched.page
+        await page.goto(f"{server.url}/ui/sessions")
+        await page.fill("#key", "nonsense")
+        await page.press("#key", "Enter")
+        await page.wait_for_selector("text=That is no key of this gateway")
+        await page.fill("#key", key)
+        await page.press("#key", "Enter")
+        await page.wait_for_url("**/ui/sessions")
+        assert watched.complaints == []
+        await watched.context.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-from pathlib import Path
 from typing import Annotated
 
 from heliconnect._version import __version__
@@ -13,13 +12,15 @@ from heliconnect.errors import HeliconnectError, MissingExtraError, SettingsErro
 from heliconnect.settings import get_settings
 
 try:
-    import platformdirs
     import typer
 except ImportError as exc:
     raise MissingExtraError("the heliconnect command", "server") from exc
 
+from heliconnect.cli import keys as keys_commands
 from heliconnect.cli.doctor import load_app, run_doctor, run_verify
+from heliconnect.cli.folders import DataDir, data_folder
 from heliconnect.routing import origin_of
+from heliconnect.server.keys import has_keys
 from heliconnect.server.supervisor import ServerOptions, running
 
 __all__ = ["app"]
@@ -29,9 +30,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(keys_commands.app, name="keys")
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where records are kept.", file_okay=False)]
 Upstream = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=URL", help="Send a provider's calls elsewhere; may be given repeatedly."),
@@ -42,31 +43,43 @@ AllowTarget = Annotated[
 ]
 
 
-def default_data_dir() -> Path:
-    """Where records are kept unless told otherwise: ~/.local/share/heliconnect on Linux."""
-    return Path(platformdirs.user_data_dir("heliconnect", appauthor=False))
-
-
 @app.command()
 def up(
     port: Port = 8787,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but a loopback one demands keys of its callers.")
+    ] = "127.0.0.1",
     data_dir: DataDir = None,
     upstream: Upstream = None,
     allow_target: AllowTarget = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Proxy processes that share the port.")] = 1,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A host name the server is called by; repeatable.")
+    ] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Demand keys on a loopback address too.")] = False,
 ) -> None:
     """Start the proxy and the dashboard; Ctrl-C stops them."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    folder = data_folder(data_dir)
+    demands_keys = keys or not _is_loopback(host)
     options = ServerOptions(
-        data_dir=(data_dir or default_data_dir()).expanduser().absolute(),
-        host=_loopback(host),
+        data_dir=folder,
+        host=host,
         port=port,
         workers=workers,
         upstreams=_upstreams(upstream or []),
         allow_targets=tuple(allow_target or []),
+        names=tuple(name or []),
+        demands_keys=demands_keys,
     )
     try:
+        if demands_keys and not has_keys(folder):
+            typer.echo(
+                f"heliconnect: on {host} others may reach the gateway, so its callers need keys, and there are none: "
+                "`heliconnect keys create NAME` makes one",
+                err=True,
+            )
+            raise typer.Exit(1)
         with running(options) as server:
             typer.echo(
                 f"heliconnect {__version__}\n"
@@ -135,18 +148,11 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _loopback(host: str) -> str:
+def _is_loopback(host: str) -> bool:
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        raise typer.BadParameter(
-            f"expected a loopback address such as 127.0.0.1, got {host!r}: records hold prompts, and there is no "
-            "login. To serve others, put a reverse proxy that authenticates in front",
-            param_hint="--host",
-        )
-    return host
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError as error:
+        raise typer.BadParameter(f"expected an IP address or localhost, got {host!r}", param_hint="--host") from error
 
 
 def _upstreams(items: list[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,9 +24,11 @@ from heliconnect.server import dashboard
 from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.features.charging import Charges
 from heliconnect.server.features.limits import LIMITS
+from heliconnect.server.gate import Gate
 from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
+from heliconnect.server.keys import Keys
 from heliconnect.server.rest import notes_router, router
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
@@ -48,18 +51,26 @@ _log = logging.getLogger("heliconnect")
 
 @dataclass(frozen=True, slots=True)
 class ControlConfig:
-    """Where the control plane listens and keeps its records."""
+    """Where the control plane listens and keeps its records; keys is the file of those who may see them, if asked."""
 
     socket: str
     store: str
     spool: str
     hosts: list[str] = field(default_factory=list)
+    keys: str | None = None
 
 
 def create_app(
-    store: Store, status: Callable[[], WriterStatus], hosts: list[str], ingest: Ingest | None = None
+    store: Store,
+    status: Callable[[], WriterStatus],
+    hosts: list[str],
+    ingest: Ingest | None = None,
+    keys: Keys | None = None,
 ) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded."""
+    """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded.
+
+    With keys only their holders see records; then an address may stand for the server's name.
+    """
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
     app.include_router(router)
@@ -84,7 +95,9 @@ def create_app(
 
     app.mount("/ui", dashboard.create(store, status=lambda: _page_status(status())))
     _add_error_answers(app)
-    return Guard(app, hosts)
+    if keys is None:
+        return Guard(app, hosts)
+    return Guard(Gate(app, keys, time.time), hosts, takes_addresses=True)
 
 
 def _page_status(found: WriterStatus) -> dashboard.Status:
@@ -141,7 +154,9 @@ def run(config: ControlConfig) -> int:
     writer = Writer(SpoolReader(spool), store, finish, spool.parent, Charges(spool.parent / LIMITS).charge)
     writer.start()
     logged = SpoolWriter(spool)
-    app = create_app(store, writer.status, config.hosts, Ingest(logged, lambda known: store.get(known) is not None))
+    keys = None if config.keys is None else Keys(Path(config.keys))
+    taken = Ingest(logged, lambda known: store.get(known) is not None)
+    app = create_app(store, writer.status, config.hosts, taken, keys)
     server = _Server(
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
     )

@@ -6,6 +6,7 @@ another site (but for following a link), and bodies beyond a bound.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -20,10 +21,16 @@ _FOREIGN = frozenset({"cross-site", "same-site"})
 
 
 class Guard:
-    """Around an ASGI app. hosts are names it may be called by besides those of the loopback interface."""
+    """Around an ASGI app. hosts are names it may be called by besides those of the loopback interface.
 
-    def __init__(self, app: Any, hosts: list[str], max_body_bytes: int = 10 << 20) -> None:
+    With takes_addresses it may be called by any IP address too: a name can be made to point here, an address cannot.
+    """
+
+    def __init__(
+        self, app: Any, hosts: list[str], max_body_bytes: int = 10 << 20, *, takes_addresses: bool = False
+    ) -> None:
         self._app = app
+        self._takes_addresses = takes_addresses
         self._hosts = _LOOPBACK | {host.lower() for host in hosts}
         self._max_body_bytes = max_body_bytes
 
@@ -40,10 +47,13 @@ class Guard:
 
     def _problem(self, method: str, headers: dict[bytes, str]) -> tuple[int, str] | None:
         name = _name(headers.get(b"host", ""))
-        if name not in self._hosts:
+        if not self._is_ours(name):
             return 403, f"this server is not called {name[:100]!r}: use http://127.0.0.1"
         origin = headers.get(b"origin", "")
-        if origin and method not in {"GET", "HEAD"} and _name(origin.partition("://")[2]) not in self._hosts:
+        is_own = _name(origin.partition("://")[2]) == name
+        if origin == "null":  # a form of a page without referrer says so; the browser itself tells where it came from
+            is_own = headers.get(b"sec-fetch-site") == "same-origin"
+        if origin and method not in {"GET", "HEAD"} and not is_own:
             return 403, "another site may not use this server"
         if headers.get(b"sec-fetch-site") in _FOREIGN:
             is_link = method in {"GET", "HEAD"} and headers.get(b"sec-fetch-mode") == "navigate"
@@ -53,6 +63,9 @@ class Guard:
         if not length.isdigit() or int(length) > self._max_body_bytes:
             return 413, f"a body may have {self._max_body_bytes} bytes"
         return None
+
+    def _is_ours(self, name: str) -> bool:
+        return name in self._hosts or (self._takes_addresses and _is_address(name))
 
     def _bounded(self, receive: Receive) -> Receive:
         """`receive`, ending the body at the bound: what is cut there is no JSON any more and is refused as such."""
@@ -74,6 +87,14 @@ def _name(authority: str) -> str:
     """A host name without its port, in lower case."""
     host = authority.lower()
     return host if host.endswith("]") else host.rpartition(":")[0] or host
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from heliconnect.errors import HeliconnectError, StoreError
+from heliconnect.server.keys import KEYS
 
 try:
     import fcntl
@@ -50,7 +51,8 @@ class ServerOptions:
     """What `heliconnect up` was told.
 
     port 0 takes a free one. upstreams sends a provider's calls elsewhere ("openai" -> "http://127.0.0.1:9000");
-    allow_targets are host names or addresses that `Helicone-Target-URL` may name although they are not public.
+    allow_targets are host names or addresses that `Helicone-Target-URL` may name although they are not public. names
+    are further host names that pages and REST may be asked by. demands_keys: only holders of a key may call and read.
     """
 
     data_dir: Path
@@ -59,6 +61,8 @@ class ServerOptions:
     workers: int = 1
     upstreams: dict[str, str] = field(default_factory=dict)
     allow_targets: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    demands_keys: bool = False
 
 
 class _Child:
@@ -187,7 +191,8 @@ class Server:
                 "socket": str(socket),
                 "store": str(folder / "heliconnect.db"),
                 "spool": str(spool),
-                "hosts": [options.host],
+                "hosts": [options.host, *options.names],
+                "keys": str(folder / KEYS) if options.demands_keys else None,
             },
         )
         self._control.start()
@@ -213,6 +218,7 @@ class Server:
             "control": str(socket),
             "upstreams": options.upstreams,
             "allow_targets": list(options.allow_targets),
+            "keys": str(options.data_dir / KEYS) if options.demands_keys else None,
         }
 
     def _watch(self) -> None:

@@ -61,6 +61,7 @@ def create(
             route("/requests/{id:path}", lambda request: request_page(request, request.path_params["id"])),
             route("/sessions", _list_or_one(sessions_page, session_page)),
             route("/sessions/{id:path}", lambda request: session_page(request, request.path_params["id"])),
+            route("/login", _login),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(_Headers)],
@@ -73,6 +74,13 @@ def create(
 
 def _home(request: Request) -> Response:
     return RedirectResponse(link_of(request)("requests"), 307)
+
+
+def _login(request: Request) -> Response:
+    """The form; what it sends is read by whoever guards the pages."""
+    site: Site = request.app.state.site
+    asked = request.query_params
+    return site.page(request, "login.html", is_wrong="wrong" in asked, wanted=asked.get("next", "/ui/"))
 
 
 def _list_or_one(

@@ -133,6 +133,9 @@ class ClientSide(asyncio.Protocol):
         tee = Tee(head, request_id_of(head), self._plane.config.max_kept_body, self._plane.budget)
         tee.url, tee.provider = target.url, target.provider
         tee.key_in_path(target.helicone_key)
+        keys = self._plane.keys
+        if keys is not None and not keys.may_write(tee.caller):
+            return Refusal(401, "this gateway needs a key of its own: Helicone-Auth: Bearer sk-helicone-..."), None
         return target, tee
 
     def _reject(self, status: int, message: str, *, is_unsent: bool = False) -> None:

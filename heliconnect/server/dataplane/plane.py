@@ -22,6 +22,7 @@ from heliconnect.server.dataplane.targets import Targets
 from heliconnect.server.dataplane.upstreams import Upstreams
 from heliconnect.server.features.caching import AnswerCache
 from heliconnect.server.features.limits import LIMITS, Buckets
+from heliconnect.server.keys import Keys
 from heliconnect.spool import SpoolWriter
 
 try:
@@ -48,6 +49,7 @@ class Plane:
         self.budget = Budget(config.max_kept_total)
         self.answers = AnswerCache(config.folder / "cache", time.time, config.max_cache)
         self.flights = Flights()
+        self.keys = None if config.keys is None else Keys(Path(config.keys))
         self.is_stopping = False
         self._spool = SpoolWriter(Path(config.spool), max_bytes=config.max_spool)
         self._clients: set[ClientSide] = set()
