@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+from pathlib import Path
 from typing import Annotated
 
 from heliconnect._version import __version__
@@ -21,6 +22,7 @@ from heliconnect.cli.doctor import load_app, run_doctor, run_verify
 from heliconnect.cli.folders import DataDir, data_folder
 from heliconnect.routing import origin_of
 from heliconnect.server.keys import has_keys
+from heliconnect.server.redaction import Redaction
 from heliconnect.server.supervisor import ServerOptions, running
 
 __all__ = ["app"]
@@ -56,6 +58,9 @@ def up(
     name: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="A host name the server is called by; repeatable.")
     ] = None,
+    redact: Annotated[
+        Path | None, typer.Option(help="Rules for what is taken out of records, in TOML.", dir_okay=False)
+    ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="Demand keys on a loopback address too.")] = False,
 ) -> None:
     """Start the proxy and the dashboard; Ctrl-C stops them."""
@@ -71,8 +76,11 @@ def up(
         allow_targets=tuple(allow_target or []),
         names=tuple(name or []),
         demands_keys=demands_keys,
+        redact=None if redact is None else redact.absolute(),
     )
     try:
+        if redact is not None:
+            Redaction.from_file(redact)  # says what is wrong with it before anything starts
         if demands_keys and not has_keys(folder):
             typer.echo(
                 f"heliconnect: on {host} others may reach the gateway, so its callers need keys, and there are none: "

@@ -29,6 +29,7 @@ from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
 from heliconnect.server.keys import Keys
+from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest import notes_router, router
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
@@ -51,13 +52,17 @@ _log = logging.getLogger("heliconnect")
 
 @dataclass(frozen=True, slots=True)
 class ControlConfig:
-    """Where the control plane listens and keeps its records; keys is the file of those who may see them, if asked."""
+    """Where the control plane listens and keeps its records; keys is the file of those who may see them, if asked.
+
+    redact is the file of the rules that logs are held to.
+    """
 
     socket: str
     store: str
     spool: str
     hosts: list[str] = field(default_factory=list)
     keys: str | None = None
+    redact: str | None = None
 
 
 def create_app(
@@ -155,7 +160,8 @@ def run(config: ControlConfig) -> int:
     writer.start()
     logged = SpoolWriter(spool)
     keys = None if config.keys is None else Keys(Path(config.keys))
-    taken = Ingest(logged, lambda known: store.get(known) is not None)
+    rules = None if config.redact is None else Redaction.from_file(Path(config.redact))
+    taken = Ingest(logged, lambda known: store.get(known) is not None, rules)
     app = create_app(store, writer.status, config.hosts, taken, keys)
     server = _Server(
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)

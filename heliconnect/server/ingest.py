@@ -20,6 +20,7 @@ from heliconnect.exchange import Capture, End
 from heliconnect.protocol import AUTH, OMIT_REQUEST, OMIT_RESPONSE, PREFIX, REQUEST_ID, key_hash, redact, redact_url
 from heliconnect.routing import provider_of
 from heliconnect.server.dataplane.omit import reduced
+from heliconnect.server.redaction import Redaction
 from heliconnect.spool import SpoolWriter
 
 try:
@@ -46,10 +47,16 @@ class MalformedLogError(ValueError):
 
 
 class Ingest:
-    """Takes logs into a spool of its own. is_stored says whether a request id stands in the store already."""
+    """Takes logs into a spool of its own. is_stored says whether a request id stands in the store already.
 
-    def __init__(self, spool: SpoolWriter, is_stored: Callable[[str], bool]) -> None:
+    redaction holds the rules for what is taken out of them first.
+    """
+
+    def __init__(
+        self, spool: SpoolWriter, is_stored: Callable[[str], bool], redaction: Redaction | None = None
+    ) -> None:
         self._spool = spool
+        self._redaction = redaction
         self._is_stored = is_stored
         self._lock = threading.Lock()
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -59,7 +66,8 @@ class Ingest:
         with self._lock:
             if capture.request_id in self._known or self._is_stored(capture.request_id):
                 return True
-            if not self._spool.append(capture):
+            kept = capture if self._redaction is None else self._redaction.apply(capture)
+            if not self._spool.append(kept):
                 return False
             self._known[capture.request_id] = None
             if len(self._known) > _MAX_KNOWN:

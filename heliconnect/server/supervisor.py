@@ -53,6 +53,7 @@ class ServerOptions:
     port 0 takes a free one. upstreams sends a provider's calls elsewhere ("openai" -> "http://127.0.0.1:9000");
     allow_targets are host names or addresses that `Helicone-Target-URL` may name although they are not public. names
     are further host names that pages and REST may be asked by. demands_keys: only holders of a key may call and read.
+    redact is a file of redaction rules.
     """
 
     data_dir: Path
@@ -63,6 +64,7 @@ class ServerOptions:
     allow_targets: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     demands_keys: bool = False
+    redact: Path | None = None
 
 
 class _Child:
@@ -193,6 +195,7 @@ class Server:
                 "spool": str(spool),
                 "hosts": [options.host, *options.names],
                 "keys": str(folder / KEYS) if options.demands_keys else None,
+                "redact": None if options.redact is None else str(options.redact),
             },
         )
         self._control.start()
@@ -219,6 +222,7 @@ class Server:
             "upstreams": options.upstreams,
             "allow_targets": list(options.allow_targets),
             "keys": str(options.data_dir / KEYS) if options.demands_keys else None,
+            "redact": None if options.redact is None else str(options.redact),
         }
 
     def _watch(self) -> None:

@@ -16,6 +16,7 @@ class Config:
     spool is a folder, control the control plane's unix socket. upstreams: provider -> URL its calls go to instead.
     allow_targets: hosts that `Helicone-Target-URL` may name although their address is private. ca_file: certificates
     that are trusted besides the system's. keys: the file of those who may make calls; None where anybody may.
+    redact: the file with the rules of `heliconnect.server.redaction`.
     max_kept_body bounds what is kept of one body for the record, max_kept_total what is kept of all calls in flight,
     max_cache what the cache may hold.
     """
@@ -29,6 +30,7 @@ class Config:
     allow_targets: list[str] = field(default_factory=list)
     ca_file: str | None = None
     keys: str | None = None
+    redact: str | None = None
     head_timeout: float = 20.0
     body_timeout: float = 60.0
     connect_timeout: float = 10.0

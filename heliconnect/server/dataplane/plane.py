@@ -23,6 +23,7 @@ from heliconnect.server.dataplane.upstreams import Upstreams
 from heliconnect.server.features.caching import AnswerCache
 from heliconnect.server.features.limits import LIMITS, Buckets
 from heliconnect.server.keys import Keys
+from heliconnect.server.redaction import Redaction
 from heliconnect.spool import SpoolWriter
 
 try:
@@ -52,6 +53,7 @@ class Plane:
         self.keys = None if config.keys is None else Keys(Path(config.keys))
         self.is_stopping = False
         self._spool = SpoolWriter(Path(config.spool), max_bytes=config.max_spool)
+        self._redaction = None if config.redact is None else Redaction.from_file(Path(config.redact))
         self._clients: set[ClientSide] = set()
         self._server: asyncio.Server | None = None
         self._sweep_at = loop.time() + _SWEEP_S
@@ -99,7 +101,8 @@ class Plane:
     def record(self, tee: Tee, end: End, error: str | None) -> None:
         """Spool what was kept of a call that is over. Never raises."""
         try:
-            self._spool.append(tee.finish(end, error))
+            capture = tee.finish(end, error)
+            self._spool.append(capture if self._redaction is None else self._redaction.apply(capture))
         except Exception:  # noqa: BLE001 - recording may fail, the call it records may not
             _log.exception("a call could not be recorded")
 
