@@ -8,19 +8,20 @@ from heliconnect.errors import MissingExtraError, StoreError
 from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow, Store
 
 try:
-    from heliconnect.store.sqlite import SqliteStore
+    from heliconnect.store.space import back_up
+    from heliconnect.store.sqlite import READ_S, SqliteStore
 except ImportError as exc:
     raise MissingExtraError("heliconnect.store", "server") from exc
 
-__all__ = ["Facet", "Mark", "Note", "Row", "SessionRow", "Store", "open_store"]
+__all__ = ["Facet", "Mark", "Note", "Row", "SessionRow", "Store", "back_up", "open_store"]
 
 
-def open_store(place: str | Path, *, read_only: bool = False) -> Store:
-    """The store at `place`, a file's path; made or brought up to date unless read_only.
+def open_store(place: str | Path, *, read_only: bool = False, read_s: float = READ_S) -> Store:
+    """The store at `place`, a file's path; made or brought up to date unless read_only. A query may take `read_s`.
 
     Raises StoreError when it cannot be opened, or was written by a newer version.
     """
     text = str(place)
     if "://" in text:
         raise StoreError(f"expected the path of a SQLite file, got {text!r}: other engines are not available yet")
-    return SqliteStore(Path(text), read_only=read_only)
+    return SqliteStore(Path(text), read_only=read_only, read_s=read_s)

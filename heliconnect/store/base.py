@@ -6,7 +6,7 @@ may stand twice (a caller may send it twice, and both calls happened); `get` giv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -88,6 +88,12 @@ class Store(Protocol):
         Raises StoreError when nothing could be kept.
         """
 
+    def append_new(self, batch: Sequence[Exchange]) -> int:
+        """Keep those of `batch` whose request id is not stored yet, feedback and scores included; gives how many.
+
+        Of those with the same id the first is kept. Raises StoreError when nothing could be kept.
+        """
+
     def would_take(self, exchange: Exchange) -> bool:
         """Whether this exchange could be kept: tried and undone.
 
@@ -163,6 +169,22 @@ class Store(Protocol):
 
     def facets(self, kind: str, name: str = "", *, prefix: str = "", limit: int = 50) -> list[Facet]:
         """The values of a kind ("model", "user", "provider", "property-name", or "property" with its name)."""
+
+    def count_before(self, moment: datetime, *, bodies_only: bool = False) -> int:
+        """How many exchanges `remove_before` would remove, or take the bodies of."""
+
+    def remove_before(self, moment: datetime, *, bodies_only: bool = False) -> Iterator[int]:
+        """Remove the exchanges that began before `moment`, step by step: each step gives how many it removed.
+
+        With bodies_only what was said goes, bodies and previews, and the rest stays. What is kept on insert agrees with
+        what is left after each step, and others may write between two. Raises StoreError when a step fails.
+        """
+
+    def shrink(self, *, rewrite: bool = False) -> int:
+        """Give the space of what was removed back to the disk; gives the bytes that stay free for records to come.
+
+        rewrite may write the whole store anew for it, while nobody else uses it. Raises StoreError when that fails.
+        """
 
     def close(self) -> None:
         """Let go of all files."""

@@ -6,7 +6,8 @@ said afterwards becomes one of the record's own, so that filters and facets know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from heliconnect.exchange import Exchange
 from heliconnect.store.base import Note
 from heliconnect.store.tables import facets, notes, properties, requests
 
-__all__ = ["annotated", "keep", "notes_of", "with_properties"]
+__all__ = ["annotated", "keep", "notes_in", "notes_of", "with_properties"]
 
 _PROPERTY = "property"
 
@@ -40,6 +41,16 @@ def annotated(exchanges: Sequence[Exchange], rows: Iterable[Any]) -> list[Exchan
     return [
         replace(one, feedback=feedback.get(one.request_id), scores=scores.get(one.request_id, {})) for one in exchanges
     ]
+
+
+def notes_in(exchanges: Iterable[Exchange]) -> Iterator[Note]:
+    """The feedback and the scores that exchanges bring with them, as notes made now."""
+    now = time.time_ns() // 1000
+    for one in exchanges:
+        if one.feedback is not None:
+            yield Note(one.request_id, "feedback", "", "true" if one.feedback else "false", now)
+        for name, value in one.scores.items():
+            yield Note(one.request_id, "score", name, str(float(value)), now)
 
 
 def with_properties(connection: Connection, batch: Sequence[Exchange]) -> list[Exchange]:

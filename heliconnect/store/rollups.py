@@ -11,11 +11,12 @@ from typing import Any
 from heliconnect.exchange import End, Exchange
 from heliconnect.store.tables import micros, nano
 
-__all__ = ["GRAINS_S", "Sums", "is_error", "latency_bin", "sums_of"]
+__all__ = ["ERROR_ENDS", "GRAINS_S", "Sums", "is_error", "latency_bin", "sums_of"]
 
 GRAINS_S = (60, 3_600)
 """Rollups are kept by the minute and by the hour."""
 BINS_PER_OCTAVE = 8
+ERROR_ENDS = (End.CUT, End.TIMEOUT, End.UNREACHABLE)
 
 
 def latency_bin(latency_ms: float) -> int:
@@ -25,7 +26,7 @@ def latency_bin(latency_ms: float) -> int:
 
 def is_error(exchange: Exchange) -> bool:
     """Whether a call failed: an error status, no answer, or half of one. A reader who left is no error."""
-    if exchange.end in {End.CUT, End.TIMEOUT, End.UNREACHABLE}:
+    if exchange.end in ERROR_ENDS:
         return True
     return exchange.end is not End.CANCELLED and (exchange.status is None or exchange.status >= 400)
 

@@ -8,40 +8,44 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import zstandard
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, select
+from sqlalchemy import Connection, Engine, column, create_engine, delete, event, func, select, table
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from heliconnect.errors import StoreError
 from heliconnect.exchange import Exchange
-from heliconnect.store import queries, tables
+from heliconnect.store import queries, space, tables
 from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow
 from heliconnect.store.filters import Filter, FilterError, Leaf, both
+from heliconnect.store.keeping import add_sums
 from heliconnect.store.migrations import migrate
-from heliconnect.store.notes import annotated, keep, notes_of, with_properties
-from heliconnect.store.rollups import sums_of
+from heliconnect.store.notes import annotated, keep, notes_in, notes_of, with_properties
+from heliconnect.store.pruning import Position, count_before, remove_step
 
-__all__ = ["SqliteStore"]
+__all__ = ["READ_S", "SqliteStore"]
 
 _BUSY_MS = 5_000
 _ZSTD_LEVEL = 3
-_READ_S = 10.0
+READ_S = 10.0
 _STEPS = 5_000
 # What a record's values can do, in contrast to trouble of the store.
 _UNFIT = (IntegrityError, DataError, InterfaceError, ProgrammingError, ValueError, TypeError, ArithmeticError)
+_TROUBLE = (SQLAlchemyError, sqlite3.Error, *_UNFIT)
+# SQLite's own memory of the largest key ever given: keys of removed records are not given again.
+_sequence = table("sqlite_sequence", column("seq"), column("name"))
 
 
 class SqliteStore:
     """A `Store` in one SQLite file (and the two beside it that WAL mode makes)."""
 
-    def __init__(self, path: Path, *, read_only: bool = False, read_s: float = _READ_S) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, read_s: float = READ_S) -> None:
         self._path = path
         self._read_s = read_s
         self._lock = threading.Lock()
@@ -65,17 +69,37 @@ class SqliteStore:
             raise
 
     def append(self, batch: Sequence[Exchange], mark: Mark | None = None) -> None:
-        if self._writer is None:
-            raise StoreError(f"the store {self._path} was opened for reading only")
+        writer = self._for_writing()
         try:
-            with self._lock, self._writer.begin() as connection:
+            with self._lock, writer.begin() as connection:
                 self._insert(connection, batch)
                 if mark is not None:
                     row = {"segment": mark.segment, "offset": mark.offset}
                     statement = insert(tables.marks).values(row)
                     connection.execute(statement.on_conflict_do_update(index_elements=["segment"], set_=row))
-        except (SQLAlchemyError, sqlite3.Error, *_UNFIT) as error:
+        except _TROUBLE as error:
             raise StoreError(f"{len(batch)} records could not be kept: {_reason(error)}") from error
+
+    def append_new(self, batch: Sequence[Exchange]) -> int:
+        writer = self._for_writing()
+        try:
+            with self._lock, writer.begin() as connection:
+                r = tables.requests.c
+                ids = {one.request_id for one in batch}
+                known = set(connection.execute(select(r.request_id).where(r.request_id.in_(ids))).scalars())
+                fresh = {one.request_id: one for one in reversed(batch) if one.request_id not in known}
+                new = list(reversed(fresh.values()))
+                self._insert(connection, new)
+                for note in notes_in(new):
+                    keep(connection, note)
+        except _TROUBLE as error:
+            raise StoreError(f"{len(batch)} records could not be kept: {_reason(error)}") from error
+        return len(new)
+
+    def _for_writing(self) -> Engine:
+        if self._writer is None:
+            raise StoreError(f"the store {self._path} was opened for reading only")
+        return self._writer
 
     def would_take(self, exchange: Exchange) -> bool:
         if self._writer is None:
@@ -94,7 +118,8 @@ class SqliteStore:
         if not batch:
             return
         batch = with_properties(connection, batch)
-        first = (connection.execute(select(func.max(tables.requests.c.key))).scalar() or 0) + 1
+        given = select(_sequence.c.seq).where(_sequence.c.name == tables.requests.name)
+        first = (connection.execute(given).scalar() or 0) + 1
         connection.execute(
             tables.requests.insert(), [tables.request_row(one, key) for key, one in enumerate(batch, first)]
         )
@@ -108,30 +133,15 @@ class SqliteStore:
         ]
         if named:
             connection.execute(insert(tables.properties).on_conflict_do_nothing(), named)
-        self._insert_sums(connection, batch)
-
-    def _insert_sums(self, connection: Connection, batch: Sequence[Exchange]) -> None:
-        sums = sums_of(batch)
-        which = ("grain_s", "bucket_s", "model", "provider")
-        counted = ("count", "errors", "unpriced", "cost_nano", "input_tokens", "output_tokens")
-        _add(connection, tables.rollups, which, [(*key, *row) for key, row in sums.rollups.items()], counted)
-        bins = [(*key, count) for key, count in sums.latencies.items()]
-        _add(connection, tables.latencies, (*which, "bin"), bins, ("count",))
-        values = [(*key, count) for key, count in sums.facets.items()]
-        _add(connection, tables.facets, ("kind", "name", "value"), values, ("count",))
-        _add_sessions(connection, sums.sessions)
-        users = [dict(zip(("session_id", "session_name", "user_id"), one, strict=True)) for one in sums.session_users]
-        if users:
-            connection.execute(insert(tables.session_users).on_conflict_do_nothing(), users)
+        add_sums(connection, batch)
 
     def annotate(self, notes: Sequence[Note]) -> None:
-        if self._writer is None:
-            raise StoreError(f"the store {self._path} was opened for reading only")
+        writer = self._for_writing()
         try:
-            with self._lock, self._writer.begin() as connection:
+            with self._lock, writer.begin() as connection:
                 for note in notes:
                     keep(connection, note)
-        except (SQLAlchemyError, sqlite3.Error, *_UNFIT) as error:
+        except _TROUBLE as error:
             raise StoreError(f"a note could not be kept: {_reason(error)}") from error
 
     def notes(self, subject: str) -> list[Note]:
@@ -242,6 +252,34 @@ class SqliteStore:
     def facets(self, kind: str, name: str = "", *, prefix: str = "", limit: int = 50) -> list[Facet]:
         return [Facet(row.value, row.count) for row in self._all(queries.facet_values(kind, name, prefix).limit(limit))]
 
+    def count_before(self, moment: datetime, *, bodies_only: bool = False) -> int:
+        row = self._one(count_before(moment, bodies_only=bodies_only))
+        return 0 if row is None else int(row[0])
+
+    def remove_before(self, moment: datetime, *, bodies_only: bool = False) -> Iterator[int]:
+        writer = self._for_writing()
+        after: Position = (-(1 << 63), 0)
+        while True:
+            try:
+                with self._lock, writer.begin() as connection:
+                    step = remove_step(connection, moment, after, bodies_only=bodies_only)
+            except _TROUBLE as error:
+                raise StoreError(f"old records could not be removed: {_reason(error)}") from error
+            if step is None:
+                return
+            removed, after = step
+            yield removed
+
+    def shrink(self, *, rewrite: bool = False) -> int:
+        writer = self._for_writing()
+        try:
+            with writer.connect() as connection:
+                raw: Any = connection.connection.dbapi_connection
+                connection.rollback()
+                return space.shrink(raw, self._lock, rewrite=rewrite)
+        except _TROUBLE as error:
+            raise StoreError(f"free space could not be given back: {_reason(error)}") from error
+
     def close(self) -> None:
         self._reader.dispose()
         if self._writer is not None:
@@ -290,6 +328,8 @@ def _engine(path: Path, mode: str, pool: type[Any], **options: Any) -> Engine:
         if mode == "ro":
             connection.execute("PRAGMA query_only=1")
         else:
+            # Of use in a new file only, and there only before the first page is written, which the next line does.
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA journal_size_limit=67108864")
 
@@ -298,37 +338,6 @@ def _engine(path: Path, mode: str, pool: type[Any], **options: Any) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def _add(
-    connection: Connection, table: Table, key: Sequence[str], rows: Iterable[tuple[Any, ...]], sums: Sequence[str]
-) -> None:
-    """Insert rows; where the key exists, add to its sums."""
-    values = [dict(zip((*key, *sums), row, strict=True)) for row in rows]
-    if values:
-        statement = insert(table)
-        added = {name: table.c[name] + statement.excluded[name] for name in sums}
-        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=added), values)
-
-
-def _add_sessions(connection: Connection, rows: dict[tuple[str, str], dict[str, Any]]) -> None:
-    if not rows:
-        return
-    table, statement = tables.sessions, insert(tables.sessions)
-    new = statement.excluded
-    summed = {name: table.c[name] + new[name] for name in ("requests", "errors", "unpriced", "latency_sum_ms")}
-    known = {
-        # A sum of what is known: NULL only while nothing is.
-        name: func.coalesce(table.c[name] + new[name], table.c[name], new[name])
-        for name in ("cost_nano", "input_tokens", "output_tokens")
-    }
-    bounds = {
-        "first_us": func.min(table.c.first_us, new.first_us),
-        "last_us": func.max(table.c.last_us, new.last_us),
-    }
-    values = [{"session_id": key[0], "session_name": key[1], **row} for key, row in rows.items()]
-    index = ["session_id", "session_name"]
-    connection.execute(statement.on_conflict_do_update(index_elements=index, set_=summed | known | bounds), values)
 
 
 def _reason(error: Exception) -> str:

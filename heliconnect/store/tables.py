@@ -19,6 +19,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Large
 from heliconnect.exchange import Cost, End, Exchange, Pairs, Timing, Usage
 
 __all__ = [
+    "COUNTS",
     "bodies",
     "body_row",
     "facets",
@@ -39,7 +40,7 @@ __all__ = [
 
 NANO = Decimal(10**9)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNTS = tuple(f.name for f in fields(Usage) if f.name != "estimated")
+COUNTS = tuple(f.name for f in fields(Usage) if f.name != "estimated")
 _TEXTS = (
     *("request_id", "method", "target_url", "provider", "flavor", "model", "request_model", "response_model"),
     *(
@@ -67,7 +68,7 @@ requests = Table(
     Column("ended", Text, nullable=False),
     Column("is_stream", Boolean, nullable=False),
     *(Column(name, Text) for name in _TEXTS),
-    *(Column(name, BigInteger) for name in _COUNTS),
+    *(Column(name, BigInteger) for name in COUNTS),
     Column("is_estimated", Boolean),
     Column("total_tokens", BigInteger),
     Column("cost_nano", BigInteger),
@@ -210,7 +211,7 @@ def request_row(exchange: Exchange, key: int) -> dict[str, Any]:
     """The row of `requests`."""
     usage, cost = exchange.usage, exchange.cost
     row: dict[str, Any] = {name: getattr(exchange, name) for name in _TEXTS}
-    row |= {name: None if usage is None else getattr(usage, name) for name in _COUNTS}
+    row |= {name: None if usage is None else getattr(usage, name) for name in COUNTS}
     row |= {
         "key": key,
         "started_us": micros(exchange.timing.started_at),
@@ -261,7 +262,7 @@ def read_exchange(row: Any, body: Any = None) -> Exchange:
     texts = {name: getattr(row, name) for name in _TEXTS}
     usage = None
     if row.is_estimated is not None:
-        usage = Usage(**{name: getattr(row, name) for name in _COUNTS}, estimated=row.is_estimated)
+        usage = Usage(**{name: getattr(row, name) for name in COUNTS}, estimated=row.is_estimated)
     bodies_of: dict[str, Any] = {}
     if body is not None:
         heads = orjson.loads(unpack(body.heads) or "[[],[]]")
