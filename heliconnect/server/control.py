@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
 from heliconnect.server.keys import Keys
 from heliconnect.server.redaction import Redaction
-from heliconnect.server.rest import notes_router, router
+from heliconnect.server.rest import import_router, notes_router, router
+from heliconnect.server.retention import Retention
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
 from heliconnect.store import Store, open_store
@@ -54,7 +56,7 @@ _log = logging.getLogger("heliconnect")
 class ControlConfig:
     """Where the control plane listens and keeps its records; keys is the file of those who may see them, if asked.
 
-    redact is the file of the rules that logs are held to.
+    redact is the file of the rules that logs are held to. Records are kept for keep_s seconds; None is for ever.
     """
 
     socket: str
@@ -63,6 +65,7 @@ class ControlConfig:
     hosts: list[str] = field(default_factory=list)
     keys: str | None = None
     redact: str | None = None
+    keep_s: float | None = None
 
 
 def create_app(
@@ -80,6 +83,7 @@ def create_app(
     app.state.store = store
     app.include_router(router)
     app.include_router(notes_router)
+    app.include_router(import_router)
     if ingest is not None:
         app.include_router(logs(ingest))
 
@@ -158,6 +162,9 @@ def run(config: ControlConfig) -> int:
     spool = Path(config.spool)
     writer = Writer(SpoolReader(spool), store, finish, spool.parent, Charges(spool.parent / LIMITS).charge)
     writer.start()
+    retention = None if config.keep_s is None else Retention(store, timedelta(seconds=config.keep_s))
+    if retention is not None:
+        retention.start()
     logged = SpoolWriter(spool)
     keys = None if config.keys is None else Keys(Path(config.keys))
     rules = None if config.redact is None else Redaction.from_file(Path(config.redact))
@@ -176,6 +183,8 @@ def run(config: ControlConfig) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     logged.close()
+    if retention is not None:
+        retention.stop()
     writer.stop()
     store.close()
     return 0

@@ -23,16 +23,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 from heliconnect.errors import HeliconnectError, StoreError
+from heliconnect.server.folder import lock, spool_of, store_of, tell
 from heliconnect.server.keys import KEYS
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows: two servers on one folder are not told apart there
-    fcntl = None  # type: ignore[assignment]  # the module or None, tested before use
 
 __all__ = ["Server", "ServerError", "ServerOptions", "running"]
 
@@ -53,7 +50,7 @@ class ServerOptions:
     port 0 takes a free one. upstreams sends a provider's calls elsewhere ("openai" -> "http://127.0.0.1:9000");
     allow_targets are host names or addresses that `Helicone-Target-URL` may name although they are not public. names
     are further host names that pages and REST may be asked by. demands_keys: only holders of a key may call and read.
-    redact is a file of redaction rules.
+    redact is a file of redaction rules. keep is how long records are kept; None is for ever.
     """
 
     data_dir: Path
@@ -65,6 +62,7 @@ class ServerOptions:
     names: tuple[str, ...] = ()
     demands_keys: bool = False
     redact: Path | None = None
+    keep: timedelta | None = None
 
 
 class _Child:
@@ -166,7 +164,7 @@ class Server:
         folder = self._options.data_dir
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_fd = _lock(folder)
+            self._lock_fd = lock(folder)
         except OSError as error:
             raise StoreError(
                 f"the data folder {folder} cannot be used: {error}; choose another with --data-dir"
@@ -186,16 +184,17 @@ class Server:
             self._socket_dir = tempfile.mkdtemp(prefix="heliconnect-")
             socket = Path(self._socket_dir) / "control.sock"
         socket.unlink(missing_ok=True)
-        spool = folder / "spool"
+        spool = spool_of(folder)
         self._control = _Child(
             "heliconnect.server.control",
             {
                 "socket": str(socket),
-                "store": str(folder / "heliconnect.db"),
+                "store": str(store_of(folder)),
                 "spool": str(spool),
                 "hosts": [options.host, *options.names],
                 "keys": str(folder / KEYS) if options.demands_keys else None,
                 "redact": None if options.redact is None else str(options.redact),
+                "keep_s": None if options.keep is None else options.keep.total_seconds(),
             },
         )
         self._control.start()
@@ -210,6 +209,8 @@ class Server:
             self._planes.append(plane)
         self.url = f"http://{options.host}:{port}"
         _wait_healthy(self.url)
+        if self._lock_fd is not None:
+            tell(self._lock_fd, self.url)
 
     def _plane_config(self, port: int, spool: Path, socket: Path) -> dict[str, Any]:
         options = self._options
@@ -263,23 +264,6 @@ class Server:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _lock(folder: Path) -> int:
-    fd = os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if fcntl is not None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(fd, 20).decode(errors="replace").strip() or "another process"
-            os.close(fd)
-            raise StoreError(
-                f"{folder} is already served by `heliconnect up` (process {holder}); stop that one, or give this one "
-                "its own folder with --data-dir"
-            ) from error
-    os.ftruncate(fd, 0)
-    os.write(fd, str(os.getpid()).encode())
-    return fd
 
 
 def _wait_healthy(url: str) -> None:

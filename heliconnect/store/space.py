@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
-from threading import Lock
 
 from heliconnect.errors import StoreError
 
@@ -17,24 +16,22 @@ _PAGES = 2_000
 _BUSY_S = 30.0
 
 
-def shrink(raw: sqlite3.Connection, lock: Lock, *, rewrite: bool) -> int:
+def shrink(path: Path, *, rewrite: bool) -> int:
     """Give free space back, in steps between which others may write; gives the bytes that stay free in the file.
 
     Only what lies in a file of version 0.1 stays, until `rewrite` writes it anew: that takes as much space again, and
-    holds up all who write.
+    holds up all who write. Over a connection of its own: what else this process does with the store goes on.
     """
-    with lock:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)) as raw:
         is_incremental = _number(raw, "auto_vacuum") == _INCREMENTAL
         if rewrite and not is_incremental:
             raw.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
             raw.execute("VACUUM")
-    while is_incremental and (free := _number(raw, "freelist_count")):
-        with lock:
+        while is_incremental and (free := _number(raw, "freelist_count")):
             # Not execute(): it takes one step of the statement, and each frees one page.
             raw.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
             if _number(raw, "freelist_count") >= free:
                 break
-    with lock:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return _number(raw, "freelist_count") * _number(raw, "page_size")
 

@@ -271,12 +271,9 @@ class SqliteStore:
             yield removed
 
     def shrink(self, *, rewrite: bool = False) -> int:
-        writer = self._for_writing()
+        self._for_writing()
         try:
-            with writer.connect() as connection:
-                raw: Any = connection.connection.dbapi_connection
-                connection.rollback()
-                return space.shrink(raw, self._lock, rewrite=rewrite)
+            return space.shrink(self._path, rewrite=rewrite)
         except _TROUBLE as error:
             raise StoreError(f"free space could not be given back: {_reason(error)}") from error
 

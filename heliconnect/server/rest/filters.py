@@ -29,6 +29,7 @@ _COLUMNS = {
     "body_model": "model",
     "provider": "provider",
     "status": "status",
+    "ended": "ended",
     "latency": "latency_ms",
     "delay_ms": "latency_ms",
     "cost": "cost_usd",

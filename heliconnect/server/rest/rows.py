@@ -91,7 +91,11 @@ def request_row(exchange: Exchange, *, with_bodies: bool = True) -> dict[str, An
         "ended": str(exchange.end),
         "error": exchange.error,
         "warnings": list(exchange.warnings),
+        "method": exchange.method,
+        "flavor": exchange.flavor,
         "is_stream": exchange.is_stream,
+        "request_is_base64": exchange.request_is_base64,
+        "response_is_base64": exchange.response_is_base64,
         "delay_ms": round(exchange.timing.latency_ms),
         "time_to_first_token": _rounded(exchange.timing.first_byte_ms),
         "prompt_tokens": usage.input_tokens,
@@ -112,6 +116,8 @@ def request_row(exchange: Exchange, *, with_bodies: bool = True) -> dict[str, An
         "cache_enabled": properties.get("Helicone-Cache-Enabled") == "true",
         "cache_reference_id": exchange.cache_reference_id,
         "storage_location": "clickhouse",
+        "request_size_bytes": exchange.request_size_bytes,
+        "response_size_bytes": exchange.response_size_bytes,
         "size_bytes": exchange.request_size_bytes + exchange.response_size_bytes,
     }
 
