@@ -1,4 +1,4 @@
-"""The command line: `heliconnect up`, `demo`, `verify`, `version`. Built with Typer."""
+"""The command line: `heliconnect up`, `status`, `tail`, `verify` and the others. Built with Typer."""
 
 from __future__ import annotations
 

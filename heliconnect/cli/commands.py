@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-from pathlib import Path
+from datetime import timedelta
 from typing import Annotated
 
 from heliconnect._version import __version__
-from heliconnect.errors import HeliconnectError, MissingExtraError, SettingsError
+from heliconnect.errors import HeliconnectError, MissingExtraError
 from heliconnect.settings import get_settings
 
 try:
@@ -20,6 +20,8 @@ except ImportError as exc:
 from heliconnect.cli import keys as keys_commands
 from heliconnect.cli.doctor import load_app, run_doctor, run_verify
 from heliconnect.cli.folders import DataDir, data_folder
+from heliconnect.cli.operations import operations
+from heliconnect.cli.options import AsJson, age, failure
 from heliconnect.routing import origin_of
 from heliconnect.server.keys import has_keys
 from heliconnect.server.redaction import Redaction
@@ -39,7 +41,6 @@ Upstream = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=URL", help="Send a provider's calls elsewhere; may be given repeatedly."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
 AllowTarget = Annotated[
     list[str] | None, typer.Option(metavar="HOST", help="A private host that Helicone-Target-URL may name; repeatable.")
 ]
@@ -62,6 +63,10 @@ def up(
         Path | None, typer.Option(help="Rules for what is taken out of records, in TOML.", dir_okay=False)
     ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="Demand keys on a loopback address too.")] = False,
+    keep: Annotated[
+        timedelta | None,
+        typer.Option(parser=age, metavar="AGE", help="Remove records that are older, once an hour: 30d, 12h, 2w."),
+    ] = None,
 ) -> None:
     """Start the proxy and the dashboard; Ctrl-C stops them."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
@@ -77,6 +82,7 @@ def up(
         names=tuple(name or []),
         demands_keys=demands_keys,
         redact=None if redact is None else redact.absolute(),
+        keep=keep,
     )
     try:
         if redact is not None:
@@ -99,7 +105,7 @@ def up(
             server.wait()
             typer.echo("stopping: calls under way are finished, records are stored")
     except HeliconnectError as error:
-        raise _failure(error) from error
+        raise failure(error) from error
 
 
 @app.command()
@@ -117,7 +123,7 @@ def demo(
     try:
         code = run_demo(port, once=once, data_dir=data_dir)
     except HeliconnectError as error:
-        raise _failure(error) from error
+        raise failure(error) from error
     raise typer.Exit(code)
 
 
@@ -128,7 +134,7 @@ def verify(as_json: AsJson = False) -> None:
     try:
         code = run_verify(get_settings(), typer.echo, as_json=as_json)
     except HeliconnectError as error:
-        raise _failure(error) from error
+        raise failure(error) from error
     raise typer.Exit(code)
 
 
@@ -146,7 +152,7 @@ def doctor(
             load_app(app_module)
         code = run_doctor(dict(os.environ), typer.echo, as_json=as_json, has_app=app_module is not None)
     except HeliconnectError as error:
-        raise _failure(error) from error
+        raise failure(error) from error
     raise typer.Exit(code)
 
 
@@ -175,6 +181,4 @@ def _upstreams(items: list[str]) -> dict[str, str]:
     return found
 
 
-def _failure(error: HeliconnectError) -> typer.Exit:
-    typer.echo(f"heliconnect: {error}", err=True)
-    return typer.Exit(2 if isinstance(error, SettingsError) else 1)
+app.add_typer(operations)

@@ -21,7 +21,7 @@ try:
 except ImportError as exc:
     raise MissingExtraError("heliconnect.server.rest", "server") from exc
 
-__all__ = ["Imported", "Problem", "import_router", "take"]
+__all__ = ["Imported", "Numbered", "Problem", "import_router", "take"]
 
 import_router = APIRouter(prefix="/v1")
 Numbered = tuple[int, bytes]
@@ -70,6 +70,6 @@ def take(store: Store, lines: Iterable[Numbered]) -> Imported:
 async def import_records(request: Request, store: StoreOf) -> Envelope:
     """Take records in lines of JSON, numbered from 1; for `heliconnect import` while this server runs."""
     body = await request.body()
-    lines: Sequence[Numbered] = [(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
+    lines: Sequence[Numbered] = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
     found = await run_in_threadpool(take, store, lines)
     return enveloped(asdict(found))
