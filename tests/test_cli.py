@@ -33,7 +33,8 @@ def test_version_and_help() -> None:
     """The version is the package's; help lists the commands."""
     assert run("version").stdout.strip() == __version__
     text = run("--help").stdout
-    assert all(command in text for command in ("up", "demo", "verify", "version"))
+    commands = ("up", "demo", "verify", "doctor", "version", "status", "tail", "export", "import", "prune", "backup")
+    assert all(command in text for command in commands)
 
 
 def test_demo_once_records_every_call(tmp_path: Path) -> None:

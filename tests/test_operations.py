@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -178,15 +181,36 @@ def test_prune_removes_only_bodies(tmp_path: Path) -> None:
 
 
 def test_prune_while_a_server_runs(tmp_path: Path, provider: Provider) -> None:
-    """Calls and records go on; the server shows what is left."""
-    filled(tmp_path, dict.fromkeys(range(50), 40))
+    """Calls go on meanwhile, and every one of them is recorded; the server shows what is left."""
+    filled(tmp_path, dict.fromkeys(range(3_000), 40))
     with serving(tmp_path, provider.url) as server:
-        kept = server.call()
-        done = operate("prune", "--older-than", "30d", "--data-dir", tmp_path)
-        assert (done.code, done.out.startswith("50 records")) == (0, True)
-        assert [record["request_id"] for record in server.records()] == [kept]
-        later = server.call()
-        assert [record["request_id"] for record in server.records()] == [kept, later]
+        with ThreadPoolExecutor(1) as pool:
+            pruned = pool.submit(operate, "prune", "--older-than", "30d", "--data-dir", tmp_path)
+            kept = [server.call() for _ in range(30)]
+            done = pruned.result()
+        assert (done.code, done.out.startswith("3,000 records")) == (0, True)
+        assert [record["request_id"] for record in server.records()] == kept
+        health = httpx.get(f"{server.url}/healthcheck").json()
+        assert (health["status"], health["set_aside"], health["dropped"]) == ("ok", 0, 0)
+    store = open_store(tmp_path / "heliconnect.db", read_only=True)
+    assert [facet.count for facet in store.facets("user")] == [30]
+    store.close()
+
+
+def test_up_keeps_records_as_long_as_it_is_told(tmp_path: Path) -> None:
+    """--keep removes what is older, soon after the start."""
+    filled(tmp_path, {1: 40, 2: 20})
+    command = [sys.executable, "-m", "heliconnect.cli", "up", "--port", "0", "--keep", "30d"]
+    with subprocess.Popen([*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "Ctrl-C" not in (line := process.stdout.readline()):
+            assert line, "the server ended by itself"
+        deadline = time.monotonic() + 10
+        while ids(tmp_path) != [2]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_prune_says_what_an_older_file_keeps(tmp_path: Path, provider: Provider) -> None:
@@ -205,6 +229,7 @@ def test_prune_says_what_an_older_file_keeps(tmp_path: Path, provider: Provider)
 
 
 WRONG_WORDS: list[Any] = [
+    pytest.param(["status", "--url", "http://127.0.0.1:9", "--data-dir", "x"], "got both", id="two-servers"),
     pytest.param(["prune"], "--older-than", id="no-age"),
     pytest.param(["prune", "--older-than", "yesterday"], "such as 30d", id="age"),
     pytest.param(["prune", "--older-than", "0d"], "such as 30d", id="no-time-at-all"),

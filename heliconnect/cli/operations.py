@@ -66,10 +66,10 @@ def status(url: Url = None, data_dir: DataDir = None, as_one: AsJson = False) ->
     with _explained():
         folder, settings = folder_of(data_dir), None
         if url is not None or (data_dir is None and os.environ.get("HELICONE_BASE_URL", "").strip()):
-            settings = server_of(url, None)
+            settings = server_of(url, data_dir)
         holder = holder_of(folder)
         is_same = settings is None or (holder is not None and holder.url == settings.base_url)
-        found = look(settings, folder if is_same or data_dir is not None else None)
+        found = look(settings, folder if is_same else None)
     if as_one:
         typer.echo(json.dumps(as_json(found), indent=2, ensure_ascii=False))
     else:

@@ -72,8 +72,10 @@ def folder_of(data_dir: Path | None) -> Path:
 def server_of(url: str | None, data_dir: Path | None) -> Settings:
     """Which server is meant: the one at `url`, else that of the folder, else HELICONE_BASE_URL's or the local one.
 
-    Raises HeliconnectError when no server runs on a folder that was named.
+    Raises SettingsError when both are named, HeliconnectError when no server runs on a folder that was named.
     """
+    if url is not None and data_dir is not None:
+        raise SettingsError("expected --url or --data-dir, got both: each alone names a server")
     if url is not None:
         return Settings(base_url=url)
     if data_dir is not None:

@@ -15,6 +15,7 @@ import orjson
 from heliconnect.cli.asking import ask, data_of
 from heliconnect.errors import HeliconnectError, StoreError
 from heliconnect.server.folder import holder_of, store_of
+from heliconnect.server.guard import MAX_BODY_BYTES
 from heliconnect.server.rest.importing import Imported, Numbered, Problem, take
 from heliconnect.server.rest.rows import request_row
 from heliconnect.settings import Settings
@@ -29,7 +30,7 @@ _WITH_BODIES = 20
 _BATCH_LINES = 200
 _BATCH_BYTES = 4 << 20
 _READ_S = 600.0
-_TOO_LARGE = "too large for a running server: stop it, and import again without it"
+_TOO_LARGE = "too large for a running server: stop it, and import again"
 
 
 def chosen(
@@ -154,9 +155,9 @@ def _batches(file: Iterable[bytes]) -> Iterator[list[Numbered]]:
 def _send(settings: Settings, batch: list[Numbered]) -> Imported:
     """Hand a batch to the running server. Raises HeliconnectError when it takes nothing."""
     content = b"\n".join(line for _, line in batch)
-    answer = ask(settings, "/v1/request/import", content, "application/jsonl")
-    if answer.status == 413 and len(batch) == 1:
+    if len(content) > MAX_BODY_BYTES:  # one line: batches of several are smaller
         return Imported(problems=(Problem(batch[0][0], _TOO_LARGE),))
+    answer = ask(settings, "/v1/request/import", content, "application/jsonl")
     if answer.status in {404, 405}:
         raise HeliconnectError(f"the server at {answer.url} is too old to take records: stop it, and import again")
     found = data_of(answer)

@@ -66,7 +66,8 @@ def lock(folder: Path) -> int:
 def tell(fd: int, url: str) -> None:
     """Write into the lock's file who holds it, and where it serves."""
     os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()}\n{url}\n".encode(), 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.write(fd, f"{os.getpid()}\n{url}\n".encode())
 
 
 def holder_of(folder: Path) -> Holder | None:
@@ -87,6 +88,7 @@ def holder_of(folder: Path) -> Holder | None:
 
 
 def _told(fd: int) -> Holder:
-    lines = [*os.pread(fd, _MAX_TOLD, 0).decode(errors="replace").split("\n"), "", ""]
+    os.lseek(fd, 0, os.SEEK_SET)
+    lines = [*os.read(fd, _MAX_TOLD).decode(errors="replace").split("\n"), "", ""]
     process, url = lines[0].strip(), lines[1].strip()
     return Holder(int(process) if process.isdecimal() else None, url or None)

@@ -11,7 +11,9 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-__all__ = ["Guard"]
+__all__ = ["MAX_BODY_BYTES", "Guard"]
+
+MAX_BODY_BYTES = 10 << 20
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,7 +29,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: Any, hosts: list[str], max_body_bytes: int = 10 << 20, *, takes_addresses: bool = False
+        self, app: Any, hosts: list[str], max_body_bytes: int = MAX_BODY_BYTES, *, takes_addresses: bool = False
     ) -> None:
         self._app = app
         self._takes_addresses = takes_addresses

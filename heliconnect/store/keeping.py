@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Float, Integer, Table, and_, case, cast, delete, func, or_, select, update
+from sqlalchemy import Connection, Float, Integer, Table, and_, bindparam, case, cast, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from heliconnect.exchange import End, Exchange, Usage
@@ -70,11 +70,12 @@ def _subtract(
     connection: Connection, table: Table, key: Sequence[str], rows: Iterable[tuple[Any, ...]], sums: Sequence[str]
 ) -> None:
     """Take from the sums of rows; those that count nothing any more are removed."""
-    for row in rows:
-        which = and_(*(table.c[name] == value for name, value in zip(key, row, strict=False)))
-        less = {name: table.c[name] - value for name, value in zip(sums, row[len(key) :], strict=True)}
-        connection.execute(update(table).where(which).values(less))
-        connection.execute(delete(table).where(which, table.c.count <= 0))
+    less = [(*row[: len(key)], *(-value for value in row[len(key) :])) for row in rows]
+    _add(connection, table, key, less, sums)
+    which = [{f"of_{name}": value for name, value in zip(key, row, strict=False)} for row in less]
+    if which:
+        named = (table.c[name] == bindparam(f"of_{name}") for name in key)
+        connection.execute(delete(table).where(*named, table.c.count <= 0), which)
 
 
 def _add_sessions(connection: Connection, rows: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
