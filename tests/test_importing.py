@@ -41,6 +41,14 @@ def test_lines_are_taken_once(store: Store) -> None:
     assert store.count() == 2
 
 
+def test_a_line_of_several_records_is_taken(store: Store) -> None:
+    """An answer of the API as it stands; the one that is bad is named by its place."""
+    answer = b'{"data": [' + b", ".join([line(1), b"{}", line(2)]) + b'], "error": null}'
+    found = take(store, [(7, answer)])
+    assert (found.new, len(found.problems), found.problems[0].line) == (2, 1, 7)
+    assert found.problems[0].reason.startswith("record 2: request_created_at")
+
+
 def test_a_record_the_store_refuses_holds_up_no_other(store: Store) -> None:
     """It is named as the other bad lines are."""
     huge = orjson.dumps({**request_row(a_record(2)), "prompt_tokens": "1" + "0" * 30})

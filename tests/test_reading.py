@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from heliconnect.exchange import Cost, End, Exchange, Timing, Usage
-from heliconnect.server.rest.reading import MalformedRecordError, read_record
+from heliconnect.server.rest.reading import MalformedRecordError, read_record, records_in
 from heliconnect.server.rest.rows import request_row
 from tests.records import NOON, WHOLE
 from tests.test_store import BARE, records
@@ -96,7 +96,7 @@ EXPECTED = Exchange(
 
 
 def reread(record: object) -> Exchange:
-    return read_record(orjson.dumps(record))
+    return read_record(orjson.loads(orjson.dumps(record)))
 
 
 def test_a_record_of_helicones_is_understood() -> None:
@@ -190,7 +190,7 @@ def test_records_of_every_kind_come_back(record: Exchange) -> None:
 
 MALFORMED: list[Any] = [
     pytest.param(b"{", "JSON object", id="no-json"),
-    pytest.param(b"[]", "got list", id="no-object"),
+    pytest.param(b"[[]]", "got list", id="no-object"),
     pytest.param(b"{}", "request_created_at", id="no-time"),
     pytest.param(b'{"request_created_at": "2026-03-01T12:00:00Z"}', "request_id", id="no-id"),
     pytest.param(b'{"request_id": "a", "request_created_at": "yesterday"}', "ISO 8601", id="time"),
@@ -203,12 +203,12 @@ MALFORMED: list[Any] = [
 def test_what_is_no_record_is_said(line: bytes, words: str) -> None:
     """The message names the field."""
     with pytest.raises(MalformedRecordError, match=words):
-        read_record(line)
+        read_record(*records_in(line))
 
 
 def test_the_least_that_is_a_record() -> None:
     """An id and a time: all else is unknown."""
-    found = read_record(b'{"request_id": "a", "request_created_at": "2026-03-01T12:00:00.5Z"}')
+    found = read_record({"request_id": "a", "request_created_at": "2026-03-01T12:00:00.5Z"})
     at = datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(milliseconds=500)
     assert found == Exchange(
         "a",
@@ -220,3 +220,17 @@ def test_the_least_that_is_a_record() -> None:
         flavor="other",
         warnings=("the imported record does not say how long the call took",),
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(b'{"request_id": "a", "data": []}', [{"request_id": "a", "data": []}], id="record"),
+        pytest.param(b"[1, 2]", [1, 2], id="list"),
+        pytest.param(b'{"data": [1, 2], "error": null}', [1, 2], id="answer-of-the-api"),
+        pytest.param(b"[]", [], id="empty-list"),
+    ],
+)
+def test_a_line_may_hold_several_records(line: bytes, expected: list[Any]) -> None:
+    """As the API answers, and as it is exported as one array."""
+    assert records_in(line) == expected

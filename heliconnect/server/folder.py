@@ -6,6 +6,7 @@ A server holds a lock on `up.lock` for as long as it lives; the file says its pr
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ except ImportError:  # pragma: no cover - Windows: two servers on one folder are
 __all__ = ["Holder", "holder_of", "lock", "spool_of", "store_of", "tell"]
 
 _MAX_TOLD = 500
+_TRIES = 4
+_PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +52,29 @@ def lock(folder: Path) -> int:
     Raises StoreError when another server has it, OSError when the file cannot be made.
     """
     fd = os.open(_lock_of(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if fcntl is not None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            process = _told(fd).process
-            os.close(fd)
-            raise StoreError(
-                f"{folder} is already served by `heliconnect up` (process {process or 'unknown'}); stop that one, or "
-                "give this one its own folder with --data-dir"
-            ) from error
+    if not _is_locked(fd):
+        process = _told(fd).process
+        os.close(fd)
+        raise StoreError(
+            f"{folder} is already served by `heliconnect up` (process {process or 'unknown'}); stop that one, or "
+            "give this one its own folder with --data-dir"
+        )
     tell(fd, "")
     return fd
+
+
+def _is_locked(fd: int) -> bool:
+    """Whether the lock could be taken. `holder_of` takes it for a moment, which is waited for."""
+    if fcntl is None:  # pragma: no cover - Windows
+        return True
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def tell(fd: int, url: str) -> None:

@@ -19,8 +19,8 @@ _BUSY_S = 30.0
 def shrink(path: Path, *, rewrite: bool) -> int:
     """Give free space back, in steps between which others may write; gives the bytes that stay free in the file.
 
-    Only what lies in a file of version 0.1 stays, until `rewrite` writes it anew: that takes as much space again, and
-    holds up all who write. Over a connection of its own: what else this process does with the store goes on.
+    A file that was made without incremental vacuum keeps all of it until `rewrite` writes it anew, which takes as much
+    space again and holds up all who write. Over a connection of its own: what else uses the store goes on.
     """
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)) as raw:
         is_incremental = _number(raw, "auto_vacuum") == _INCREMENTAL

@@ -1,4 +1,4 @@
-"""Taking records from elsewhere into a store: lines of JSON, each a record in Helicone's shape.
+"""Taking records from elsewhere into a store: lines of JSON, each a record in Helicone's shape, or several.
 
 A record whose request id is stored already is left out, so that the same lines may be sent twice. A line that is no
 record, or that the store refuses, is named and holds up no other.
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from heliconnect.errors import MissingExtraError, StoreError
 from heliconnect.exchange import Exchange
-from heliconnect.server.rest.reading import MalformedRecordError, read_record
+from heliconnect.server.rest.reading import MalformedRecordError, read_record, records_in
 from heliconnect.server.rest.routes import Envelope, StoreOf, enveloped
 from heliconnect.store import Store
 
@@ -50,9 +50,15 @@ def take(store: Store, lines: Iterable[Numbered]) -> Imported:
     problems: list[Problem] = []
     for number, line in lines:
         try:
-            read.append((number, read_record(line)))
+            records = records_in(line)
         except MalformedRecordError as error:
             problems.append(Problem(number, str(error)))
+            continue
+        for place, record in enumerate(records, 1):
+            try:
+                read.append((number, read_record(record)))
+            except MalformedRecordError as error:
+                problems.append(Problem(number, str(error) if len(records) == 1 else f"record {place}: {error}"))
     try:
         new = store.append_new([exchange for _, exchange in read])
     except StoreError:

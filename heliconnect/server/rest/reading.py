@@ -20,7 +20,7 @@ from heliconnect.protocol import header_text, property_name, redact_url
 from heliconnect.recorder import finish
 from heliconnect.server.rest.rows import provider_name
 
-__all__ = ["MalformedRecordError", "read_record"]
+__all__ = ["MalformedRecordError", "read_record", "records_in"]
 
 Record = Mapping[str, Any]
 _SESSION = {
@@ -48,12 +48,22 @@ class MalformedRecordError(ValueError):
     """What is no record; the message names the field."""
 
 
-def read_record(line: bytes) -> Exchange:
-    """The exchange of one record, a JSON object. Raises MalformedRecordError for what is none."""
+def records_in(line: bytes) -> list[Any]:
+    """What one line of JSON holds: a record, a list of them, or an answer of the API with its envelope.
+
+    Raises MalformedRecordError for what is no JSON.
+    """
     try:
-        record = orjson.loads(line)
+        found = orjson.loads(line)
     except ValueError as error:
         raise MalformedRecordError(f"expected a JSON object: {error}") from error
+    if isinstance(found, Mapping) and isinstance(found.get("data"), list) and "request_id" not in found:
+        found = found["data"]
+    return found if isinstance(found, list) else [found]
+
+
+def read_record(record: Any) -> Exchange:
+    """The exchange of one record, parsed JSON. Raises MalformedRecordError for what is none."""
     if not isinstance(record, Mapping):
         raise MalformedRecordError(f"expected a JSON object, got {type(record).__name__}")
     read = _read_bodies(record)
