@@ -87,7 +87,7 @@ def test_status_without_a_server_tells_what_is_kept(tmp_path: Path) -> None:
     done = operate("status", "--data-dir", tmp_path)
     assert done.code == 1
     lines = done.out.splitlines()
-    assert lines[0] == f"no server runs on {tmp_path}: start one with `heliconnect up`"
+    assert lines[0] == f"no server runs on {tmp_path}: start one with `heliconnect up --data-dir {tmp_path}`"
     assert lines[1].split() == ["records", "2"]
     told = json.loads(operate("status", "--data-dir", tmp_path, "--json").out)
     assert (told["running"], told["health"], told["records"]) == (False, None, 2)
@@ -173,7 +173,7 @@ def test_prune_removes_only_bodies(tmp_path: Path) -> None:
     """The records stay, and say nothing any more."""
     filled(tmp_path, {1: 40, 2: 0})
     words = ("prune", "--older-than", "4w", "--bodies-only", "--data-dir", tmp_path)
-    assert operate(*words, "--dry-run").out.startswith("1 records from before ")
+    assert operate(*words, "--dry-run").out.startswith("1 record from before ")
     assert operate(*words).code == 0
     old, young = stored(tmp_path)
     assert (old.request_body, old.request_preview, old.cost) == (None, None, a_record(1).cost)

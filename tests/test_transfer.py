@@ -134,7 +134,7 @@ def test_who_reads_an_export_may_stop(tmp_path: Path) -> None:
 def test_import_of_an_export_is_the_same_again(folder: Path, tmp_path: Path) -> None:
     """All records, in their order, ratings too; once more changes nothing."""
     exported = operate("export", "-", "--data-dir", folder).out
-    for said in ("5 records are new, 0 were stored already", "0 records are new, 5 were stored already"):
+    for said in ("5 new, 0 stored already", "0 new, 5 stored already"):
         done = operate("import", "-", "--data-dir", tmp_path / "new", said=exported.encode())
         assert (done.code, done.out.startswith(said), done.err) == (0, True, "")
     assert operate("export", "-", "--data-dir", tmp_path / "new").out == exported
@@ -154,7 +154,7 @@ def test_a_bad_line_is_named_and_harms_no_other(tmp_path: Path) -> None:
     """By its number in the file, from 1; exit code 1."""
     (tmp_path / "in.jsonl").write_bytes(bad_lines())
     done = operate("import", tmp_path / "in.jsonl", "--data-dir", tmp_path)
-    assert (done.code, done.out) == (1, "3 records are new, 0 were stored already, 2 lines left out\n")
+    assert (done.code, done.out) == (1, "3 new, 0 stored already, 2 left out\n")
     assert [line.split(":")[1] for line in done.err.splitlines()] == [" line 3", " line 5"]
     assert len(stored(tmp_path)) == 3
 
@@ -162,7 +162,7 @@ def test_a_bad_line_is_named_and_harms_no_other(tmp_path: Path) -> None:
 def test_of_many_bad_lines_the_first_are_named(tmp_path: Path) -> None:
     """All are counted."""
     done = operate("import", "-", "--data-dir", tmp_path, said=b"nonsense\n" * 500)
-    assert done.out.endswith("500 lines left out\n")
+    assert done.out.endswith("500 left out\n")
     assert len(done.err.splitlines()) == 21
     assert "480 more" in done.err
 
@@ -171,11 +171,11 @@ def test_import_goes_through_a_running_server(server: Operated, monkeypatch: pyt
     """The same words, the same numbers; the server shows the records at once."""
     monkeypatch.setattr(transfer, "_BATCH_LINES", 2)
     done = operate("import", "-", "--data-dir", server.folder, said=bad_lines())
-    assert (done.code, done.out) == (1, "3 records are new, 0 were stored already, 2 lines left out\n")
+    assert (done.code, done.out) == (1, "3 new, 0 stored already, 2 left out\n")
     assert [line.split(":")[1] for line in done.err.splitlines()] == [" line 3", " line 5"]
     assert [int(record["request_id"][-2:], 16) for record in server.records()] == [0, 1, 2]
     again = operate("import", "-", "--data-dir", server.folder, said=bad_lines())
-    assert again.out.startswith("0 records are new, 3 were stored already")
+    assert again.out.startswith("0 new, 3 stored already")
 
 
 def test_a_record_too_large_for_the_server_is_named(server: Operated) -> None:

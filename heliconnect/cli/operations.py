@@ -114,7 +114,7 @@ def export(
         where = chosen(user, session, model, since, until)
         place = sys.stdout.buffer if target == "-" else Path(target).expanduser()
         written = export_to(folder_of(data_dir), place, where)
-    _warn(f"{count(written)} records exported")
+    _warn(f"{_records(written)} exported")
 
 
 @operations.command("import")
@@ -139,7 +139,7 @@ def import_(
     finally:
         if bad > _MAX_SAID:
             _warn(f"... and {count(bad - _MAX_SAID)} more such lines")
-        typer.echo(f"{count(new)} records are new, {count(known)} were stored already, {count(bad)} lines left out")
+        typer.echo(f"{count(new)} new, {count(known)} stored already, {count(bad)} left out")
     raise typer.Exit(1 if bad else 0)
 
 
@@ -159,11 +159,11 @@ def prune(
         folder, before = folder_of(data_dir), datetime.now(UTC) - older_than
         path = existing_store(folder)
         lose = "lose their bodies" if bodies_only else "be removed"
-        of_when = f"records from before {before:%Y-%m-%d %H:%M:%S} UTC"
+        of_when = f"from before {before:%Y-%m-%d %H:%M:%S} UTC"
         store = open_store(path, read_only=dry_run)
         try:
             if dry_run:
-                typer.echo(f"{count(store.count_before(before, bodies_only=bodies_only))} {of_when} would {lose}")
+                typer.echo(f"{_records(store.count_before(before, bodies_only=bodies_only))} {of_when} would {lose}")
                 return
             taken = path.stat().st_size
             removed = remove_old(store, before, bodies_only=bodies_only)
@@ -172,7 +172,7 @@ def prune(
             store.close()
         given_back = max(0, taken - path.stat().st_size)
         done = "lost their bodies" if bodies_only else "were removed"
-        typer.echo(f"{count(removed)} {of_when} {done}; {size(given_back)} given back to the disk")
+        typer.echo(f"{_records(removed)} {of_when} {done}; {size(given_back)} given back to the disk")
         if free:
             typer.echo(
                 f"{size(free)} stay free in {path} for new records; to give them back as well, stop the server and "
@@ -193,6 +193,10 @@ def backup(
         typer.echo(f"{place}: {size(place.stat().st_size)}, whole and checked")
         if found.waiting_bytes:
             typer.echo(f"{size(found.waiting_bytes)} that wait in the spool are not in it")
+
+
+def _records(number: int) -> str:
+    return "1 record" if number == 1 else f"{count(number)} records"
 
 
 def _warn(words: str) -> None:

@@ -142,7 +142,7 @@ def as_json(found: Status) -> dict[str, Any]:
 def say(found: Status, echo: Callable[[str], None]) -> None:
     """The same as lines for people, with what to do where something is wrong."""
     if found.health is None:
-        echo(f"no server runs on {found.data_dir}: start one with `heliconnect up`")
+        echo(f"no server runs on {found.data_dir}: start one with `heliconnect up --data-dir {found.data_dir}`")
     else:
         version = f"heliconnect {found.version}" if found.version else "heliconnect"
         process = f" (process {found.process})" if found.process is not None else ""
