@@ -117,6 +117,12 @@ def test_an_export_that_breaks_off_leaves_no_file(
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_a_choice_that_makes_no_sense_is_explained(folder: Path) -> None:
+    """Exit code 1, and why."""
+    done = operate("export", "-", "--data-dir", folder, "--user", "x" * 20_000)
+    assert (done.code, "at most 10000 characters" in done.err) == (1, True)
+
+
 def test_who_reads_an_export_may_stop(tmp_path: Path) -> None:
     """`heliconnect export - | head` ends without a traceback."""
     store = open_store(tmp_path / "heliconnect.db")

@@ -1,7 +1,7 @@
 """The commands for who runs a server: status, tail, export, import, prune, backup.
 
 Each works on a data folder or asks a running server, ends with 0 when all went well, with 1 when something is wrong and
-with 2 for words that cannot be used.
+with 2 for words that cannot be used. What a command needs is imported when it runs: `up` and `version` stay small.
 """
 
 from __future__ import annotations
@@ -16,16 +16,8 @@ from pathlib import Path
 from typing import Annotated
 
 from heliconnect.cli.options import AsJson, DataDir, Url, age, failure, folder_of, moment, server_of
-from heliconnect.cli.status import as_json, look, say
-from heliconnect.cli.tail import follow, line_of, matching
-from heliconnect.cli.transfer import chosen, existing_store, export_to, import_from
 from heliconnect.errors import HeliconnectError, MissingExtraError
-from heliconnect.server.dashboard.format import count, size
 from heliconnect.server.folder import holder_of
-from heliconnect.server.rest.importing import Imported
-from heliconnect.server.retention import prune as remove_old
-from heliconnect.store import back_up, open_store
-from heliconnect.store.filters import FilterError
 
 try:
     import typer
@@ -56,13 +48,13 @@ def _explained() -> Iterator[None]:
         yield
     except HeliconnectError as error:
         raise failure(error) from error
-    except FilterError as error:
-        raise failure(HeliconnectError(str(error))) from error
 
 
 @operations.command()
 def status(url: Url = None, data_dir: DataDir = None, as_one: AsJson = False) -> None:
     """Say whether a server runs, how it is, and what it keeps; ends with 1 unless all is well."""
+    from heliconnect.cli.status import as_json, look, say
+
     with _explained():
         folder, settings = folder_of(data_dir), None
         if url is not None or (data_dir is None and os.environ.get("HELICONE_BASE_URL", "").strip()):
@@ -90,6 +82,8 @@ def tail(
     as_lines: Annotated[bool, typer.Option("--json", help="Print whole records as lines of JSON.")] = False,
 ) -> None:
     """Print the records of a running server as they come; Ctrl-C ends it."""
+    from heliconnect.cli.tail import follow, line_of, matching
+
     wanted = matching(user=user, session=session, model=model, errors=errors)
     try:
         with _explained():
@@ -110,11 +104,13 @@ def export(
     until: Until = None,
 ) -> None:
     """Write records as lines of JSON in Helicone's shape, bodies included; a server may run meanwhile."""
+    from heliconnect.cli.transfer import chosen, export_to
+
     with _explained():
         where = chosen(user, session, model, since, until)
         place = sys.stdout.buffer if target == "-" else Path(target).expanduser()
         written = export_to(folder_of(data_dir), place, where)
-    _warn(f"{_records(written)} exported")
+    _warn("1 record exported" if written == 1 else f"{written:,} records exported")
 
 
 @operations.command("import")
@@ -123,6 +119,8 @@ def import_(
     data_dir: DataDir = None,
 ) -> None:
     """Take in lines of JSON, as export or Helicone writes them; what is stored already is left out."""
+    from heliconnect.cli.transfer import Imported, import_from
+
     new, known, bad = 0, 0, 0
 
     def report(found: Imported) -> None:
@@ -138,8 +136,8 @@ def import_(
             import_from(folder_of(data_dir), source, report)
     finally:
         if bad > _MAX_SAID:
-            _warn(f"... and {count(bad - _MAX_SAID)} more such lines")
-        typer.echo(f"{count(new)} new, {count(known)} stored already, {count(bad)} left out")
+            _warn(f"... and {bad - _MAX_SAID:,} more such lines")
+        typer.echo(f"{new:,} new, {known:,} stored already, {bad:,} left out")
     raise typer.Exit(1 if bad else 0)
 
 
@@ -155,29 +153,11 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
 ) -> None:
     """Remove old records and give their space back; a server may run meanwhile."""
+    from heliconnect.cli.upkeep import count_old, remove_old
+
     with _explained():
-        folder, before = folder_of(data_dir), datetime.now(UTC) - older_than
-        path = existing_store(folder)
-        lose = "lose their bodies" if bodies_only else "be removed"
-        of_when = f"from before {before:%Y-%m-%d %H:%M:%S} UTC"
-        store = open_store(path, read_only=dry_run)
-        try:
-            if dry_run:
-                typer.echo(f"{_records(store.count_before(before, bodies_only=bodies_only))} {of_when} would {lose}")
-                return
-            taken = path.stat().st_size
-            removed = remove_old(store, before, bodies_only=bodies_only)
-            free = store.shrink(rewrite=holder_of(folder) is None)
-        finally:
-            store.close()
-        given_back = max(0, taken - path.stat().st_size)
-        done = "lost their bodies" if bodies_only else "were removed"
-        typer.echo(f"{_records(removed)} {of_when} {done}; {size(given_back)} given back to the disk")
-        if free:
-            typer.echo(
-                f"{size(free)} stay free in {path} for new records; to give them back as well, stop the server and "
-                "prune again"
-            )
+        act = count_old if dry_run else remove_old
+        act(folder_of(data_dir), datetime.now(UTC) - older_than, typer.echo, bodies_only=bodies_only)
 
 
 @operations.command()
@@ -186,17 +166,10 @@ def backup(
     data_dir: DataDir = None,
 ) -> None:
     """Copy the store as it stands at one moment, and check the copy; a server may run meanwhile."""
+    from heliconnect.cli.upkeep import copy_to
+
     with _explained():
-        folder, place = folder_of(data_dir), target.expanduser()
-        back_up(existing_store(folder), place)
-        found = look(None, folder)
-        typer.echo(f"{place}: {size(place.stat().st_size)}, whole and checked")
-        if found.waiting_bytes:
-            typer.echo(f"{size(found.waiting_bytes)} that wait in the spool are not in it")
-
-
-def _records(number: int) -> str:
-    return "1 record" if number == 1 else f"{count(number)} records"
+        copy_to(folder_of(data_dir), target.expanduser(), typer.echo)
 
 
 def _warn(words: str) -> None:

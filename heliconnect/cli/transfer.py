@@ -20,16 +20,16 @@ from heliconnect.server.rest.importing import Imported, Numbered, Problem, take
 from heliconnect.server.rest.rows import request_row
 from heliconnect.settings import Settings
 from heliconnect.store import Store, open_store
-from heliconnect.store.filters import Filter, Leaf, both
+from heliconnect.store.filters import Filter, FilterError, Leaf, both
 
-__all__ = ["chosen", "existing_store", "export_to", "import_from", "records_of"]
+__all__ = ["READ_S", "Imported", "chosen", "existing_store", "export_to", "import_from", "records_of"]
 
 Sink = Callable[[list[Numbered]], Imported]
 _PAGE = 200
 _WITH_BODIES = 20
 _BATCH_LINES = 200
 _BATCH_BYTES = 4 << 20
-_READ_S = 600.0
+READ_S = 600.0
 _TOO_LARGE = "too large for a running server: stop it, and import again"
 
 
@@ -69,7 +69,7 @@ def export_to(folder: Path, target: Path | BinaryIO, where: Filter | None) -> in
 
     Raises StoreError when there is no store or it cannot be read, HeliconnectError when the file cannot be made.
     """
-    store = open_store(existing_store(folder), read_only=True, read_s=_READ_S)
+    store = open_store(existing_store(folder), read_only=True, read_s=READ_S)
     try:
         if not isinstance(target, Path):
             return _write(records_of(store, where), target)
@@ -77,6 +77,8 @@ def export_to(folder: Path, target: Path | BinaryIO, where: Filter | None) -> in
             return _write(records_of(store, where), file)
     except BrokenPipeError:
         raise  # who reads has seen enough
+    except FilterError as error:
+        raise HeliconnectError(f"the records cannot be chosen so: {error}") from error
     except OSError as error:
         raise HeliconnectError(f"the records could not be written: {error}") from error
     finally:

@@ -116,10 +116,13 @@ def request_row(exchange: Exchange, *, with_bodies: bool = True) -> dict[str, An
         "cache_enabled": properties.get("Helicone-Cache-Enabled") == "true",
         "cache_reference_id": exchange.cache_reference_id,
         "storage_location": "clickhouse",
-        "request_size_bytes": exchange.request_size_bytes,
-        "response_size_bytes": exchange.response_size_bytes,
-        "size_bytes": exchange.request_size_bytes + exchange.response_size_bytes,
+        **_sizes(exchange),
     }
+
+
+def _sizes(exchange: Exchange) -> dict[str, int]:
+    sent, got = exchange.request_size_bytes, exchange.response_size_bytes
+    return {"request_size_bytes": sent, "response_size_bytes": got, "size_bytes": sent + got}
 
 
 def _rounded(value: float | None) -> int | None:
