@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from heliconnect.exchange import Cost, End, Exchange, Timing, Usage
+from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest.reading import MalformedRecordError, read_record, records_in
 from heliconnect.server.rest.rows import request_row
 from tests.records import NOON, WHOLE
@@ -107,7 +109,14 @@ def test_a_record_of_helicones_is_understood() -> None:
 CHANGES: list[Any] = [
     pytest.param({"cost": 0, "costUSD": 0}, {"cost": None}, id="no-price-known"),
     pytest.param(
-        {"cost": 0, "costUSD": 0, "cache_reference_id": "x"}, {"cost": Cost(Decimal(0), source="helicone")}, id="a-hit"
+        {"cost": 0, "costUSD": 0, "cache_reference_id": "x"},
+        {"cost": Cost(Decimal(0), source="helicone"), "cache_reference_id": "x"},
+        id="a-hit",
+    ),
+    pytest.param(
+        {"cost": 0, "costUSD": 0, "cache_reference_id": "00000000-0000-0000-0000-000000000000"},
+        {"cost": None},
+        id="no-hit",
     ),
     pytest.param({"cost": 0, "cost_source": "logged"}, {"cost": Cost(Decimal(0), source="logged")}, id="free"),
     pytest.param({"delay_ms": "1250", "prompt_tokens": "10"}, {}, id="numbers-as-text"),
@@ -170,9 +179,10 @@ def test_an_exported_record_comes_back_the_same(record: Exchange) -> None:
         pytest.param(WHOLE, id="whole"),
         pytest.param(BARE, id="nothing-known"),
         pytest.param(replace(WHOLE, request_body='{"a": NaN}', response_body="[cut"), id="no-json"),
-        pytest.param(replace(WHOLE, response_body="AAEC", response_is_base64=True), id="base64"),
+        pytest.param(replace(WHOLE, response_body="gAEC", response_is_base64=True), id="base64"),
         pytest.param(replace(WHOLE, end=End.CUT, error="broke off", feedback=False, scores={"a": 0.5}), id="cut"),
         pytest.param(replace(WHOLE, properties={"Helicone-Prompt-Id": "p"}, provider="xai"), id="names"),
+        pytest.param(replace(WHOLE, cache_reference_id="x", cost=Cost(Decimal(0), source="cache")), id="cached"),
         pytest.param(replace(WHOLE, request_preview=None, response_preview=None), id="no-previews"),
     ],
 )
@@ -196,6 +206,12 @@ MALFORMED: list[Any] = [
     pytest.param(b'{"request_id": "a", "request_created_at": "yesterday"}', "ISO 8601", id="time"),
     pytest.param(b'{"request_id": "a", "request_created_at": "0001-01-01T00:00:00+14:00"}', "ISO 8601", id="early"),
     pytest.param(b"\xff", "JSON object", id="no-utf-8"),
+    pytest.param(
+        b'{"request_id": "a", "request_created_at": "2026-03-01T12:00:00Z"'
+        b', "request_body": "***", "request_is_base64": true}',
+        "expected base64",
+        id="base64",
+    ),
 ]
 
 
@@ -234,3 +250,15 @@ def test_the_least_that_is_a_record() -> None:
 def test_a_line_may_hold_several_records(line: bytes, expected: list[Any]) -> None:
     """As the API answers, and as it is exported as one array."""
     assert records_in(line) == expected
+
+
+def test_rules_take_private_text_out(tmp_path: Path) -> None:
+    """Out of bodies, of the previews that stood in the record, and of what came as headers."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[rule]]\nregex = 'Why'\nreplace = '[word]'\n")
+    said = {"request_preview": "Why?", "response_preview": "Because.", "request_user_id": "Why me"}
+    record = {**HELICONE, **said, "request_properties": {"mood": "Why", "Helicone-Session-Id": "Why"}}
+    found = read_record(record, Redaction.from_file(rules))
+    assert (found.request_preview, found.response_preview) == ("[word]?", "Because.")
+    assert "Why" not in str(found.request_body)
+    assert (found.user_id, found.session_id, found.properties) == ("[word] me", "[word]", {"mood": "[word]"})

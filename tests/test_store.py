@@ -358,6 +358,18 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         open_store(path)
 
 
+def test_an_older_schema_is_not_read_as_it_stands(tmp_path: Path) -> None:
+    """Who may not change the file says who can."""
+    path = tmp_path / "records.db"
+    open_store(path).close()
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("DELETE FROM migrations WHERE name = 'm003_cache_references'")
+    with pytest.raises(hc.StoreError, match=r"older heliconnect.*up to date"):
+        open_store(path, read_only=True)
+    open_store(path).close()
+    open_store(path, read_only=True).close()
+
+
 def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     """A file that is no database, an engine that does not exist, a missing file read-only."""
     (tmp_path / "text.db").write_text("this is no database, but it is long enough to be taken for one" * 20)

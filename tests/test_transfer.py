@@ -16,7 +16,9 @@ import pytest
 
 from heliconnect.cli import transfer
 from heliconnect.cli.transfer import records_of
+from heliconnect.server.keys import KEYS, Keys
 from heliconnect.server.rest.rows import request_row
+from heliconnect.server.supervisor import ServerOptions, running
 from heliconnect.store import open_store
 from heliconnect.testing import Provider
 from tests.operating import Operated, operate, serving, stored
@@ -214,3 +216,34 @@ def test_records_of_helicones_own_api_are_taken(tmp_path: Path) -> None:
     record = json.loads(line)
     same = ("request_id", "request_body", "response_body", "prompt_tokens", "cost", "provider", "request_created_at")
     assert {name: record[name] for name in same} == {name: HELICONE[name] for name in same}
+
+
+def test_import_holds_records_to_the_rules(tmp_path: Path, provider: Provider) -> None:
+    """Those of --redact, or those that the running server was started with."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[rule]]\nregex = 'Why'\nreplace = '[word]'\n")
+    line = orjson.dumps(request_row(a_record(0)))
+    done = operate("import", "-", "--data-dir", tmp_path / "a", "--redact", rules, said=line)
+    assert done.code == 0
+    options = ServerOptions(tmp_path / "b", port=0, upstreams={"openai": provider.url}, redact=rules)
+    with running(options):
+        assert operate("import", "-", "--data-dir", tmp_path / "b", said=line).code == 0
+        refused = operate("import", "-", "--data-dir", tmp_path / "b", "--redact", rules, said=line)
+        assert (refused.code, "rules of its own" in refused.err) == (1, True)
+    for name in ("a", "b"):
+        (record,) = stored(tmp_path / name)
+        assert (record.request_preview, "Why" in str(record.request_body)) == ("[word]?", False)
+
+
+def test_a_server_that_demands_keys_is_asked_with_one(tmp_path: Path, provider: Provider) -> None:
+    """HELICONE_API_KEY goes to the folder's server; without it the way out is said."""
+    key = Keys(tmp_path / KEYS).create("ada")
+    options = ServerOptions(tmp_path, port=0, upstreams={"openai": provider.url}, demands_keys=True)
+    line = orjson.dumps(request_row(a_record(0)))
+    words = ("import", "-", "--data-dir", tmp_path)
+    with running(options):
+        refused = operate(*words, said=line)
+        assert (refused.code, "set HELICONE_API_KEY" in refused.err) == (1, True)
+        assert operate(*words, said=line, HELICONE_API_KEY=key).code == 0
+        told = json.loads(operate("status", "--json", "--data-dir", tmp_path).out)
+        assert (told["health"], told["records"]) == ("ok", 1)

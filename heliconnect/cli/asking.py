@@ -54,6 +54,9 @@ def data_of(answer: Answer) -> Any:
             "name another with --url",
             answer.status,
         )
+    if answer.status in {401, 403}:
+        words = answer.said.get("error")
+        raise ApiError(f"{answer.url} answered {answer.status}: {words}; set HELICONE_API_KEY to one", answer.status)
     if answer.said.get("error") or answer.status >= 400:
         raise ApiError(f"{answer.url} answered {answer.status}: {answer.said.get('error')}", answer.status)
     return answer.said["data"]

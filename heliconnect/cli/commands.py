@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from heliconnect._version import __version__

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-from heliconnect.cli.options import AsJson, DataDir, Url, age, failure, folder_of, moment, server_of
+from heliconnect.cli.folders import DataDir, data_folder
+from heliconnect.cli.options import AsJson, Url, age, failure, moment, server_of
 from heliconnect.errors import HeliconnectError, MissingExtraError
 from heliconnect.server.folder import holder_of
 
@@ -56,10 +57,13 @@ def status(url: Url = None, data_dir: DataDir = None, as_one: AsJson = False) ->
     from heliconnect.cli.status import as_json, look, say
 
     with _explained():
-        folder, settings = folder_of(data_dir), None
-        if url is not None or (data_dir is None and os.environ.get("HELICONE_BASE_URL", "").strip()):
-            settings = server_of(url, data_dir)
+        folder, settings = data_folder(data_dir), None
         holder = holder_of(folder)
+        is_named = url is not None or (data_dir is None and os.environ.get("HELICONE_BASE_URL", "").strip())
+        if is_named:
+            settings = server_of(url, data_dir)
+        elif holder is not None and holder.url is not None:
+            settings = server_of(None, folder)
         is_same = settings is None or (holder is not None and holder.url == settings.base_url)
         found = look(settings, folder if is_same else None)
     if as_one:
@@ -109,7 +113,7 @@ def export(
     with _explained():
         where = chosen(user, session, model, since, until)
         place = sys.stdout.buffer if target == "-" else Path(target).expanduser()
-        written = export_to(folder_of(data_dir), place, where)
+        written = export_to(data_folder(data_dir), place, where)
     _warn("1 record exported" if written == 1 else f"{written:,} records exported")
 
 
@@ -117,6 +121,9 @@ def export(
 def import_(
     source: Annotated[typer.FileBinaryRead, typer.Argument(metavar="FILE|-", help="Lines of JSON; - is the input.")],
     data_dir: DataDir = None,
+    redact: Annotated[
+        Path | None, typer.Option(help="Rules for what is taken out first, as for up.", dir_okay=False)
+    ] = None,
 ) -> None:
     """Take in lines of JSON, as export or Helicone writes them; what is stored already is left out."""
     from heliconnect.cli.transfer import Imported, import_from
@@ -133,7 +140,7 @@ def import_(
 
     try:
         with _explained():
-            import_from(folder_of(data_dir), source, report)
+            import_from(data_folder(data_dir), source, report, redact)
     finally:
         if bad > _MAX_SAID:
             _warn(f"... and {bad - _MAX_SAID:,} more such lines")
@@ -157,7 +164,7 @@ def prune(
 
     with _explained():
         act = count_old if dry_run else remove_old
-        act(folder_of(data_dir), datetime.now(UTC) - older_than, typer.echo, bodies_only=bodies_only)
+        act(data_folder(data_dir), datetime.now(UTC) - older_than, typer.echo, bodies_only=bodies_only)
 
 
 @operations.command()
@@ -169,7 +176,7 @@ def backup(
     from heliconnect.cli.upkeep import copy_to
 
     with _explained():
-        copy_to(folder_of(data_dir), target.expanduser(), typer.echo)
+        copy_to(data_folder(data_dir), target.expanduser(), typer.echo)
 
 
 def _warn(words: str) -> None:

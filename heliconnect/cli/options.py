@@ -9,24 +9,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+from heliconnect.cli.folders import data_folder
 from heliconnect.errors import HeliconnectError, MissingExtraError, SettingsError
 from heliconnect.routing import origin_of
 from heliconnect.server.folder import holder_of
 from heliconnect.settings import Gateway, Settings, from_env
 
 try:
-    import platformdirs
     import typer
 except ImportError as exc:
     raise MissingExtraError("the heliconnect command", "server") from exc
 
-__all__ = ["AsJson", "DataDir", "Url", "absolute_url", "age", "failure", "folder_of", "moment", "server_of"]
+__all__ = ["AsJson", "Url", "absolute_url", "age", "failure", "moment", "server_of"]
 
 _AGE = re.compile(r"(\d{1,6}) ?([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36_500)
 
-DataDir = Annotated[Path | None, typer.Option(help="Where records are kept.", file_okay=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of lines for people.")]
 
 
@@ -64,30 +63,27 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(said) from error
 
 
-def folder_of(data_dir: Path | None) -> Path:
-    """The data folder, ~/.local/share/heliconnect on Linux unless told otherwise."""
-    return (data_dir or Path(platformdirs.user_data_dir("heliconnect", appauthor=False))).expanduser().absolute()
-
-
 def server_of(url: str | None, data_dir: Path | None) -> Settings:
     """Which server is meant: the one at `url`, else that of the folder, else HELICONE_BASE_URL's or the local one.
+
+    HELICONE_API_KEY goes with each: a server that others can reach asks for it.
 
     Raises SettingsError when both are named, HeliconnectError when no server runs on a folder that was named.
     """
     if url is not None and data_dir is not None:
         raise SettingsError("expected --url or --data-dir, got both: each alone names a server")
     if url is not None:
-        return Settings(base_url=url)
+        return replace(from_env(os.environ), base_url=url)
     if data_dir is not None:
-        holder = holder_of(folder_of(data_dir))
+        holder = holder_of(data_folder(data_dir))
         if holder is None or holder.url is None:
             raise HeliconnectError(
-                f"no server runs on {folder_of(data_dir)}: start it with `heliconnect up --data-dir {data_dir}`, or "
+                f"no server runs on {data_folder(data_dir)}: start it with `heliconnect up --data-dir {data_dir}`, or "
                 "name a running one with --url"
             )
-        return Settings(base_url=holder.url)
+        return replace(from_env(os.environ), base_url=holder.url)
     settings = from_env(os.environ)
-    holder = holder_of(folder_of(None))
+    holder = holder_of(data_folder(None))
     is_named = bool(os.environ.get("HELICONE_BASE_URL", "").strip())
     if settings.gateway is Gateway.LOCAL and not is_named and holder is not None and holder.url is not None:
         return replace(settings, base_url=holder.url)

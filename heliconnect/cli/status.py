@@ -48,13 +48,11 @@ class Status:
 
 
 def look(settings: Settings | None, folder: Path | None) -> Status:
-    """The status of the server at `settings`, of that on `folder`, or of both where they are the same.
+    """The status of the server at `settings`, of that on `folder`, or of both: then they are the same.
 
     Raises HeliconnectError where the URL is that of Helicone's own servers, which do not tell.
     """
     holder = None if folder is None else holder_of(folder)
-    if settings is None and holder is not None and holder.url is not None:
-        settings = Settings(base_url=holder.url)
     found = Status() if folder is None else _of_folder(folder, holder)
     return found if settings is None else _of_server(settings, found)
 

@@ -13,9 +13,11 @@ from typing import BinaryIO
 import orjson
 
 from heliconnect.cli.asking import ask, data_of
+from heliconnect.cli.options import server_of
 from heliconnect.errors import HeliconnectError, StoreError
 from heliconnect.server.folder import holder_of, store_of
 from heliconnect.server.guard import MAX_BODY_BYTES
+from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest.importing import Imported, Numbered, Problem, take
 from heliconnect.server.rest.rows import request_row
 from heliconnect.settings import Settings
@@ -111,16 +113,20 @@ def _write(lines: Iterable[bytes], file: BinaryIO) -> int:
     return written
 
 
-def import_from(folder: Path, file: Iterable[bytes], report: Callable[[Imported], None]) -> None:
+def import_from(
+    folder: Path, file: Iterable[bytes], report: Callable[[Imported], None], redact: Path | None = None
+) -> None:
     """Take the records of `file` into a folder's store, through its server where one runs; tells of each batch.
 
-    Raises HeliconnectError when the store or the server takes nothing.
+    redact is a file of redaction rules; a server has its own. Raises HeliconnectError when the store or the server
+    takes nothing.
     """
+    rules = None if redact is None else Redaction.from_file(redact)
     holder = holder_of(folder)
     if holder is None:
         store = open_store(store_of(folder))
         try:
-            _drain(file, partial(take, store), report)
+            _drain(file, partial(take, store, redaction=rules), report)
         finally:
             store.close()
     elif holder.url is None:
@@ -128,8 +134,10 @@ def import_from(folder: Path, file: Iterable[bytes], report: Callable[[Imported]
             f"a server (process {holder.process or 'unknown'}) has {folder} and does not say where it is reached: "
             "try again in a moment, or stop it first"
         )
+    elif rules is not None:
+        raise HeliconnectError("a running server has rules of its own: stop it, or leave out --redact")
     else:
-        _drain(file, partial(_send, Settings(base_url=holder.url)), report)
+        _drain(file, partial(_send, server_of(None, folder)), report)
 
 
 def _drain(file: Iterable[bytes], sink: Sink, report: Callable[[Imported], None]) -> None:

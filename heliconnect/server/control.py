@@ -74,13 +74,16 @@ def create_app(
     hosts: list[str],
     ingest: Ingest | None = None,
     keys: Keys | None = None,
+    redaction: Redaction | None = None,
 ) -> Guard:
     """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded.
 
-    With keys only their holders see records; then an address may stand for the server's name.
+    With keys only their holders see records; then an address may stand for the server's name. redaction holds the
+    rules for records that are imported.
     """
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
+    app.state.redaction = redaction
     app.include_router(router)
     app.include_router(notes_router)
     app.include_router(import_router)
@@ -169,7 +172,7 @@ def run(config: ControlConfig) -> int:
     keys = None if config.keys is None else Keys(Path(config.keys))
     rules = None if config.redact is None else Redaction.from_file(Path(config.redact))
     taken = Ingest(logged, lambda known: store.get(known) is not None, rules)
-    app = create_app(store, writer.status, config.hosts, taken, keys)
+    app = create_app(store, writer.status, config.hosts, taken, keys, rules)
     server = _Server(
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
     )

@@ -76,6 +76,10 @@ class Redaction:
             response_headers=answered,
         )
 
+    def value(self, text: str) -> str:
+        """The value of one of the request's headers without what the rules name."""
+        return _all((rule for rule in self._rules if "request" in rule.sides), text)
+
     def _side(self, side: str, body: bytes, headers: Pairs) -> tuple[bytes, Pairs]:
         rules = [rule for rule in self._rules if side in rule.sides]
         if not rules:

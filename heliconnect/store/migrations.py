@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, select, text
 from heliconnect.errors import StoreError
 from heliconnect.store.tables import metadata, migrations, notes, requests
 
-__all__ = ["MIGRATIONS", "migrate"]
+__all__ = ["MIGRATIONS", "check", "migrate"]
 
 
 def m001_first_tables(connection: Connection) -> None:
@@ -31,6 +31,15 @@ def m003_cache_references(connection: Connection) -> None:
 
 
 MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables, m002_notes, m003_cache_references)
+
+
+def check(connection: Connection) -> None:
+    """Raise StoreError when steps were not applied yet, for who cannot apply them."""
+    applied: set[str] = set()
+    if inspect(connection).has_table(migrations.name):
+        applied = set(connection.execute(select(migrations.c.name)).scalars())
+    if not applied >= {step.__name__ for step in MIGRATIONS}:
+        raise StoreError("the store was written by an older heliconnect: `heliconnect up` brings it up to date")
 
 
 def migrate(connection: Connection) -> list[str]:

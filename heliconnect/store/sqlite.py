@@ -25,7 +25,7 @@ from heliconnect.store import queries, space, tables
 from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow
 from heliconnect.store.filters import Filter, FilterError, Leaf, both
 from heliconnect.store.keeping import add_sums
-from heliconnect.store.migrations import migrate
+from heliconnect.store.migrations import check, migrate
 from heliconnect.store.notes import annotated, keep, notes_in, notes_of, with_properties
 from heliconnect.store.pruning import Position, count_before, remove_step
 
@@ -61,6 +61,7 @@ class SqliteStore:
                     migrate(connection)
             with self._reader.connect() as connection:
                 connection.execute(select(tables.requests.c.key).limit(1))
+                check(connection)
         except (SQLAlchemyError, OSError) as error:
             self.close()
             raise StoreError(f"the store {path} cannot be opened: {_reason(error)}") from error

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from heliconnect.errors import MissingExtraError, StoreError
 from heliconnect.exchange import Exchange
+from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest.reading import MalformedRecordError, read_record, records_in
 from heliconnect.server.rest.routes import Envelope, StoreOf, enveloped
 from heliconnect.store import Store
@@ -44,8 +45,11 @@ class Imported:
     problems: tuple[Problem, ...] = ()
 
 
-def take(store: Store, lines: Iterable[Numbered]) -> Imported:
-    """Keep the records of these lines. Raises StoreError when the store takes nothing at all."""
+def take(store: Store, lines: Iterable[Numbered], redaction: Redaction | None = None) -> Imported:
+    """Keep the records of these lines, without what the rules of `redaction` name.
+
+    Raises StoreError when the store takes nothing at all.
+    """
     read: list[tuple[int, Exchange]] = []
     problems: list[Problem] = []
     for number, line in lines:
@@ -56,7 +60,7 @@ def take(store: Store, lines: Iterable[Numbered]) -> Imported:
             continue
         for place, record in enumerate(records, 1):
             try:
-                read.append((number, read_record(record)))
+                read.append((number, read_record(record, redaction)))
             except MalformedRecordError as error:
                 problems.append(Problem(number, str(error) if len(records) == 1 else f"record {place}: {error}"))
     try:
@@ -77,5 +81,5 @@ async def import_records(request: Request, store: StoreOf) -> Envelope:
     """Take records in lines of JSON, numbered from 1; for `heliconnect import` while this server runs."""
     body = await request.body()
     lines: Sequence[Numbered] = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    found = await run_in_threadpool(take, store, lines)
+    found = await run_in_threadpool(take, store, lines, request.app.state.redaction)
     return enveloped(asdict(found))

@@ -7,6 +7,7 @@ Source: HeliconeRequest in valhalla/jawn/src/packages/llm-mapper/types.ts of Hel
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import orjson
 from heliconnect.exchange import Capture, Cost, End, Exchange, Timing, Usage
 from heliconnect.protocol import header_text, property_name, redact_url
 from heliconnect.recorder import finish
+from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest.rows import provider_name
 
 __all__ = ["MalformedRecordError", "read_record", "records_in"]
@@ -62,17 +64,24 @@ def records_in(line: bytes) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def read_record(record: Any) -> Exchange:
-    """The exchange of one record, parsed JSON. Raises MalformedRecordError for what is none."""
+def read_record(record: Any, redaction: Redaction | None = None) -> Exchange:
+    """The exchange of one record, parsed JSON, without what the rules of `redaction` name.
+
+    Raises MalformedRecordError for what is none.
+    """
     if not isinstance(record, Mapping):
         raise MalformedRecordError(f"expected a JSON object, got {type(record).__name__}")
-    read = _read_bodies(record)
+    read = _read_bodies(record, redaction)
     counts: dict[str, Any] = {ours: _count(record, theirs) for ours, theirs in _COUNTS.items()}
     usage = Usage(**counts)
     session, properties = _properties(record)
+    caller: dict[str, Any] = {"user_id": _text(record, "request_user_id", "user_id"), **session}
+    if redaction is not None:  # these came as headers
+        caller = {name: value and redaction.value(value) for name, value in caller.items()}
+        properties = {name: redaction.value(value) for name, value in properties.items()}
     return replace(
         read,
-        **session,
+        **caller,
         properties=properties,
         status=_status(record),
         is_stream=_flag(record, "is_stream", read.is_stream),
@@ -80,27 +89,24 @@ def read_record(record: Any) -> Exchange:
         model=_text(record, "model", "model_override", "response_model", "request_model"),
         request_model=_text(record, "request_model"),
         response_model=_text(record, "response_model"),
-        user_id=_text(record, "request_user_id", "user_id"),
         usage=None if usage == Usage() else usage,
         cost=_cost(record),
-        request_is_base64=_flag(record, "request_is_base64", False),
-        response_is_base64=_flag(record, "response_is_base64", False),
-        request_preview=_said(record, "request_preview", read.request_preview),
-        response_preview=_said(record, "response_preview", read.response_preview),
+        request_preview=_preview(record, "request_preview", read.request_preview, redaction),
+        response_preview=_preview(record, "response_preview", read.response_preview, redaction),
+        cache_reference_id=_reference(record),
         error=_text(record, "error"),
         feedback=record.get("feedback_rating") if isinstance(record.get("feedback_rating"), bool) else None,
         scores={str(name): float(score) for name, score in _mapping(record, "scores").items() if _is_number(score)},
     )
 
 
-def _read_bodies(record: Record) -> Exchange:
+def _read_bodies(record: Record, redaction: Redaction | None) -> Exchange:
     """What bodies, times and URL tell, as if the call had just been captured."""
-    request, response = (_body(record, name) for name in ("request_body", "response_body"))
-    sent, got = (b"" if text is None else text.encode() for text in (request, response))
+    sent, got = _body(record, "request"), _body(record, "response")
     timing, warnings = _timing(record), [str(one) for one in record.get("warnings") or () if isinstance(one, str)]
     if timing is None:
         warnings.append(_NO_TIME)
-    if request is None and response is None and record.get("signed_body_url"):
+    if not sent and not got and record.get("signed_body_url"):
         warnings.append(_NO_BODIES)
     started_at = _moment(record, "request_created_at")
     if started_at is None:
@@ -121,14 +127,9 @@ def _read_bodies(record: Record) -> Exchange:
         response_size_bytes=_size(record, "response_size_bytes", len(got)),
         first_byte_ms=first_byte_ms,
     )
-    made = finish(capture)
+    made = finish(capture if redaction is None else redaction.apply(capture))
     return replace(
-        made,
-        timing=Timing(started_at, latency_ms, first_byte_ms),
-        request_body=request,
-        response_body=response,
-        end=capture.end,
-        warnings=tuple(warnings),
+        made, timing=Timing(started_at, latency_ms, first_byte_ms), end=capture.end, warnings=tuple(warnings)
     )
 
 
@@ -147,6 +148,11 @@ def _text(record: Record, *names: str) -> str | None:
 def _said(record: Record, name: str, otherwise: str | None) -> str | None:
     """A field that ours always name; null there is known to be nothing."""
     return _text(record, name) if name in record else otherwise
+
+
+def _preview(record: Record, name: str, read: str | None, redaction: Redaction | None) -> str | None:
+    """The preview that is told, else the one that was read; the latter where rules have changed the bodies."""
+    return _said(record, name, read) if redaction is None else read
 
 
 def _flag(record: Record, name: str, otherwise: bool) -> bool:
@@ -220,6 +226,12 @@ def _timing(record: Record) -> tuple[float, float | None] | None:
     return None if latency is None else (float(latency), None if first is None else float(first))
 
 
+def _reference(record: Record) -> str | None:
+    """The record whose answer was given again; Helicone writes an id of zeros where there is none."""
+    found = _text(record, "cache_reference_id")
+    return None if found is None or not found.strip("0-") else found
+
+
 def _provider(name: str | None) -> str | None:
     return None if name is None or name.upper() == "CUSTOM" else provider_name(name)
 
@@ -247,12 +259,21 @@ def _cost(record: Record) -> Cost | None:
     amount = _number(record, "cost")
     amount = _number(record, "costUSD") if amount is None else amount
     is_theirs = "cost_source" not in record
-    is_hit = bool(_text(record, "cache_reference_id"))
-    if amount is None or (amount == 0 and is_theirs and not is_hit):
+    if amount is None or (amount == 0 and is_theirs and _reference(record) is None):
         return None
     return Cost(amount, source="helicone" if is_theirs else _text(record, "cost_source") or "")
 
 
-def _body(record: Record, name: str) -> str | None:
-    value = record.get(name)
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+def _body(record: Record, side: str) -> bytes:
+    """A body as the bytes it was."""
+    value = record.get(f"{side}_body")
+    if value is None:
+        return b""
+    if not isinstance(value, str):
+        return orjson.dumps(value)
+    if _flag(record, f"{side}_is_base64", False):
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError as error:
+            raise MalformedRecordError(f"{side}_body: expected base64, as {side}_is_base64 says") from error
+    return value.encode()
