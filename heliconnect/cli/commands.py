@@ -20,6 +20,7 @@ except ImportError as exc:
 from heliconnect.cli import keys as keys_commands
 from heliconnect.cli.doctor import load_app, run_doctor, run_verify
 from heliconnect.cli.folders import DataDir, data_folder
+from heliconnect.price_list import PriceList
 from heliconnect.routing import origin_of
 from heliconnect.server.keys import has_keys
 from heliconnect.server.redaction import Redaction
@@ -61,6 +62,9 @@ def up(
     redact: Annotated[
         Path | None, typer.Option(help="Rules for what is taken out of records, in TOML.", dir_okay=False)
     ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Prices of your own, before the public ones, in TOML.", dir_okay=False)
+    ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="Demand keys on a loopback address too.")] = False,
 ) -> None:
     """Start the proxy and the dashboard; Ctrl-C stops them."""
@@ -77,10 +81,13 @@ def up(
         names=tuple(name or []),
         demands_keys=demands_keys,
         redact=None if redact is None else redact.absolute(),
+        prices=None if prices is None else prices.absolute(),
     )
     try:
         if redact is not None:
             Redaction.from_file(redact)  # says what is wrong with it before anything starts
+        if prices is not None:
+            PriceList.from_file(prices)
         if demands_keys and not has_keys(folder):
             typer.echo(
                 f"heliconnect: on {host} others may reach the gateway, so its callers need keys, and there are none: "

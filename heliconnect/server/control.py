@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heliconnect._version import __version__
 from heliconnect.errors import HeliconnectError, MissingExtraError, StoreError
+from heliconnect.price_list import PriceList
 from heliconnect.recorder import finish
 from heliconnect.server import dashboard
 from heliconnect.server.child import say_ready, watch_parent
@@ -54,7 +56,7 @@ _log = logging.getLogger("heliconnect")
 class ControlConfig:
     """Where the control plane listens and keeps its records; keys is the file of those who may see them, if asked.
 
-    redact is the file of the rules that logs are held to.
+    redact is the file of the rules that logs are held to, prices that of prices of one's own.
     """
 
     socket: str
@@ -63,6 +65,7 @@ class ControlConfig:
     hosts: list[str] = field(default_factory=list)
     keys: str | None = None
     redact: str | None = None
+    prices: str | None = None
 
 
 def create_app(
@@ -156,7 +159,9 @@ def run(config: ControlConfig) -> int:
         print(error, flush=True)  # noqa: T201 - the line the supervisor waits for
         return 1
     spool = Path(config.spool)
-    writer = Writer(SpoolReader(spool), store, finish, spool.parent, Charges(spool.parent / LIMITS).charge)
+    prices = None if config.prices is None else PriceList.from_file(Path(config.prices))
+    read = partial(finish, own_prices=prices)
+    writer = Writer(SpoolReader(spool), store, read, spool.parent, Charges(spool.parent / LIMITS).charge)
     writer.start()
     logged = SpoolWriter(spool)
     keys = None if config.keys is None else Keys(Path(config.keys))
