@@ -24,7 +24,7 @@ from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
-from heliconnect.server.rest import notes_router, router
+from heliconnect.server.rest import ROUTERS
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
 from heliconnect.store import Store, open_store
@@ -60,8 +60,8 @@ def create_app(
     """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded."""
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
-    app.include_router(router)
-    app.include_router(notes_router)
+    for router in ROUTERS:
+        app.include_router(router)
     if ingest is not None:
         app.include_router(logs(ingest))
 

@@ -5,7 +5,13 @@ Source: https://docs.helicone.ai/rest
 
 from __future__ import annotations
 
+from heliconnect.server.rest.metrics import metrics_router
 from heliconnect.server.rest.notes import notes_router
+from heliconnect.server.rest.properties import properties_router
 from heliconnect.server.rest.routes import router
+from heliconnect.server.rest.sessions import sessions_router
+from heliconnect.server.rest.users import users_router
 
-__all__ = ["notes_router", "router"]
+__all__ = ["ROUTERS"]
+
+ROUTERS = (router, notes_router, sessions_router, users_router, properties_router, metrics_router)
