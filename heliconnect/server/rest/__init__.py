@@ -5,6 +5,7 @@ Source: https://docs.helicone.ai/rest
 
 from __future__ import annotations
 
+from heliconnect.server.rest.hql import hql_router
 from heliconnect.server.rest.metrics import metrics_router
 from heliconnect.server.rest.notes import notes_router
 from heliconnect.server.rest.properties import properties_router
@@ -14,4 +15,4 @@ from heliconnect.server.rest.users import users_router
 
 __all__ = ["ROUTERS"]
 
-ROUTERS = (router, notes_router, sessions_router, users_router, properties_router, metrics_router)
+ROUTERS = (router, notes_router, sessions_router, users_router, properties_router, metrics_router, hql_router)
