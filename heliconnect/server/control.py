@@ -24,7 +24,7 @@ from heliconnect.server.child import say_ready, watch_parent
 from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
-from heliconnect.server.rest import ROUTERS
+from heliconnect.server.rest import ROUTERS, prometheus_router
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
 from heliconnect.store import Store, open_store
@@ -57,11 +57,12 @@ class ControlConfig:
 def create_app(
     store: Store, status: Callable[[], WriterStatus], hosts: list[str], ingest: Ingest | None = None
 ) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded."""
+    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, and what `ingest` takes; guarded."""
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(prometheus_router(status))
     if ingest is not None:
         app.include_router(logs(ingest))
 
