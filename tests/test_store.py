@@ -171,6 +171,15 @@ def test_a_query_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     slow.close()
 
 
+def test_sessions_with_a_call_that_matches_are_found_in_one_pass(tmp_path: Path) -> None:
+    """Not by going through all calls of a model once for each session."""
+    store = SqliteStore(tmp_path / "many.db", read_s=0.5)
+    store.append([a_record(n, session_id=f"s{n % 3_000}") for n in range(6_000)])
+    where = All((Leaf("model", "equals", a_record().model or ""), Leaf("latency_ms", "gt", 10**6)))
+    assert store.sessions(where=where) == []
+    store.close()
+
+
 def test_sorting_puts_the_unknown_last(store: Store) -> None:
     """By cost, by latency, in either direction."""
     store.append(five_records())

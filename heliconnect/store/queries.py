@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, literal, not_, or_, select, tuple_
 from sqlalchemy.sql.sqltypes import Float, Text
 
 from heliconnect.store.filters import OPERATORS, All, Filter, FilterError, Leaf, Value
@@ -227,8 +227,9 @@ def session_conditions(
     if name is not None:
         found.append(s.session_name == name)
     if where is not None:
-        is_one = and_(_r.session_id == s.session_id, func.coalesce(_r.session_name, "") == s.session_name)
-        found.append(exists(select(1).select_from(requests).where(is_one, clause(where))))
+        # Not correlated: SQLite would go through the calls of a model once for each session.
+        matching = select(_r.session_id, func.coalesce(_r.session_name, "")).where(clause(where))
+        found.append(tuple_(s.session_id, s.session_name).in_(matching))
     if start is not None:
         found.append(s.last_us >= micros(start))
     if end is not None:
