@@ -145,8 +145,9 @@ def test_users_by_their_ids(live: Running, named: Named) -> None:
     bob = {"user_id": named("bob"), "count": 1, "prompt_tokens": None, "completion_tokens": None, "cost": None}
     ids = [named("ada"), named("bob"), "nobody"]
     assert ask(live, "/v1/user/query", {"userIds": ids, "timeFilter": SECONDS}) == [ada, bob]
-    assert ask(live, "/v1/user/query", {"userIds": []}) == []
+    assert ask(live, "/v1/user/query", {"userIds": ["nobody"]}) == []
     everyone = ask(live, "/v1/user/query", {"timeFilter": SECONDS})
+    assert everyone == ask(live, "/v1/user/query", {"userIds": [], "timeFilter": SECONDS})
     assert ada in everyone
     assert None not in {user["user_id"] for user in everyone}
 

@@ -25,6 +25,7 @@ from heliconnect.store.session_measures import SessionMeasures
 
 __all__ = ["KEYS", "MEASURES", "QUANTILES", "Group", "Measures", "Question", "of_no_calls"]
 
+MAX_GROUPS = 100_000
 QUANTILES = (0.75, 0.9, 0.95, 0.99)
 _r = tables.requests.c
 # Aliases, so that the tables of the same name inside of a filter stay the filter's own.
@@ -91,7 +92,8 @@ class Question:
 
     of are names of MEASURES, by of KEYS: one group for each of their values. "time" needs a grid and gives the number
     of its span; "property" needs the property's name, and calls that lack it are left out. having filters groups by
-    their measures. sort is a measure or a key. Days begin at midnight of a clock that is offset_min behind UTC.
+    their measures. sort is a measure or a key. Without a limit all groups are given. Days begin at midnight of a clock
+    that is offset_min behind UTC.
     """
 
     of: tuple[str, ...]
@@ -102,7 +104,7 @@ class Question:
     property: str = ""
     sort: str = "requests"
     descending: bool = True
-    limit: int = 100_000
+    limit: int | None = None
     offset: int = 0
     offset_min: float = 0
 
@@ -133,12 +135,12 @@ class Measures:
         if order is None:
             raise FilterError(f"unknown sort {question.sort!r}: expected one of {', '.join((*measures, *keys))}")
         directed = order.desc() if question.descending else order.asc()
-        query = query.order_by(directed.nulls_last(), *keys.values()).limit(question.limit).offset(question.offset)
+        limit = MAX_GROUPS + 1 if question.limit is None else question.limit
+        rows = self._read(query.order_by(directed.nulls_last(), *keys.values()).limit(limit).offset(question.offset))
+        if question.limit is None and len(rows) > MAX_GROUPS:
+            raise FilterError(f"there are more than {MAX_GROUPS} groups: narrow the filter, or choose longer spans")
         width = len(keys)
-        return [
-            Group(tuple(row[:width]), _measured(dict(zip(names, row[width:], strict=True))))
-            for row in self._read(query)
-        ]
+        return [Group(tuple(row[:width]), _measured(dict(zip(names, row[width:], strict=True)))) for row in rows]
 
     def count(self, question: Question) -> int:
         """How many groups there are, whatever the question's limit."""

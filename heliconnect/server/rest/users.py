@@ -105,9 +105,9 @@ def query_overview(body: UserSpread, store: StoreOf) -> Envelope:
 
 @users_router.post("/query")
 def query_users(body: Users, store: StoreOf) -> Envelope:
-    """What users used and cost in a time, the one with the most calls first, at most 100."""
+    """What users used and cost in a time, the one with the most calls first, at most 100; of all without userIds."""
     wanted: Filter | None = None
-    if body.userIds is not None:
+    if body.userIds:
         wanted = AnyOf(tuple(Leaf("user_id", "equals", user) for user in body.userIds))
     where = both(_KNOWN, wanted, _within(body.timeFilter))
     question = Question(of=("input_tokens", "output_tokens", "cost_usd"), by=("user_id",), where=where, limit=100)
