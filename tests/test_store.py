@@ -133,6 +133,7 @@ def test_filters(where: Filter, expected: set[int], store: Store) -> None:
         pytest.param(Leaf("started_at", "gt", "yesterday"), id="time"),
         pytest.param(Leaf("started_at", "gt", float("inf")), id="endless-time"),
         pytest.param(Leaf("status", "equals", 10**30), id="number-beyond-64-bits"),
+        pytest.param(Leaf("status", "gt", True), id="larger-than-a-boolean"),
         pytest.param(Leaf("model", "equals", "\ud800"), id="no-unicode"),
         pytest.param(Leaf("model", "contains", "\0"), id="nul"),
         pytest.param(Leaf("model", "contains", "x" * 60_000), id="endless-text"),

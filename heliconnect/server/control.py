@@ -94,7 +94,8 @@ def _add_error_answers(app: FastAPI) -> None:
     """Errors in the API's envelope, without anything of the inside."""
 
     def answer(status: int, words: str) -> JSONResponse:
-        return JSONResponse({"data": None, "error": words}, status)
+        sayable = words.encode("utf-8", "replace").decode()  # they may quote half a surrogate pair
+        return JSONResponse({"data": None, "error": sayable}, status)
 
     @app.exception_handler(FilterError)
     def bad_filter(_: Request, error: FilterError) -> JSONResponse:

@@ -47,6 +47,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "ended_at": _ended_us,
     "cost_usd": _cost,
 }
+_ORDERS = frozenset({"gt", "gte", "lt", "lte"})
 _TIMES = frozenset({"started_at", "ended_at"})
 SORTS: dict[str, ColumnElement[Any]] = {
     "key": _r.key,
@@ -134,10 +135,12 @@ def _noted(leaf: Leaf) -> ColumnElement[bool]:
 
 
 def compared(column: ColumnElement[Any], operator: str, value: Value) -> ColumnElement[bool]:
-    """A comparison. Raises FilterError for an operator that does not exist."""
+    """A comparison. Raises FilterError for an operator that does not exist, or does not fit the value."""
     known = _COMPARISONS.get(operator)
     if known is None:
         raise FilterError(f"unknown operator {operator!r}: expected one of {', '.join(sorted(OPERATORS))}")
+    if isinstance(value, bool) and operator in _ORDERS:
+        raise FilterError(f"expected text or a number for {operator}, got a boolean")
     return known(column, value)
 
 
