@@ -155,6 +155,7 @@ REFUSED: list[Any] = [
     pytest.param("SELECT * FROM request", "no such table: request: what can be read are", id="no-such-table"),
     pytest.param("SELECT ?", "binding", id="parameters"),
     pytest.param("SELECT '\0'", "null character", id="nul"),
+    pytest.param("SELECT json_group_array(1)", "not authorized", id="memory-without-a-bound"),
     pytest.param("SELECT zeroblob(1)", "not authorized", id="zeros"),
     pytest.param("SELECT printf('%.*c', 20000000, 'x') AS x", "larger than", id="too-large-a-row"),
     pytest.param("SELECT " + "(" * 300 + "1" + ")" * 300, "depth|overflow", id="too-deep"),

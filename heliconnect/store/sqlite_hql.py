@@ -40,7 +40,8 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
 }
 _VALUE_TABLES = frozenset({"json_each", "json_tree"})
-# Core, aggregate, window, date, mathematical and JSON functions, but for those that load code or tell of the engine.
+# Core, aggregate, window, date, mathematical and JSON functions, but for those that load code, tell of the engine, or
+# (json_group_array, json_group_object) take memory without a bound.
 _FUNCTIONS = frozenset(
     """
     abs char coalesce concat concat_ws format glob hex ifnull iif instr length like lower ltrim max min nullif
@@ -50,7 +51,6 @@ _FUNCTIONS = frozenset(
     date time datetime julianday unixepoch strftime timediff current_date current_time current_timestamp
     ceil ceiling floor exp ln log log10 log2 mod pow power sqrt trunc
     json json_array json_array_length json_extract json_object json_type json_valid json_quote -> ->>
-    json_group_array json_group_object
     """.split()  # noqa: SIM905 - a list of eighty strings is no easier to read
 )
 # What says that the store is in trouble, and not the statement.
