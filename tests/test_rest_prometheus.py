@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from heliconnect.errors import StoreError
-from heliconnect.exchange import Cost
+from heliconnect.exchange import Cost, Usage
 from heliconnect.server.control import create_app
 from heliconnect.server.rest.prometheus import MAX_PAIRS
 from heliconnect.server.writer import WriterStatus
@@ -139,6 +139,18 @@ def test_long_names_of_one_beginning_are_one_series(tmp_path: Path) -> None:
         found = scraped(client.get("/metrics").text)
     store.close()
     assert found[f'heliconnect_requests_total{{provider="openai",model="{"x" * 128}"}}'] == 2
+
+
+def test_large_counters_are_told_to_their_last_digit(tmp_path: Path) -> None:
+    """A counter that is rounded seems to stand still."""
+    store = open_store(tmp_path / "records.db")
+    store.append([a_record(1, usage=Usage(input_tokens=123_456_789_012_345), cost=Cost(Decimal("1234567.000001")))])
+    with TestClient(create_app(store, lambda: BUSY, []), base_url="http://127.0.0.1") as client:
+        lines = client.get("/metrics").text.splitlines()
+    store.close()
+    labels = 'provider="openai",model="gpt-4o-2024-08-06"'
+    assert f'heliconnect_tokens_total{{{labels},direction="input"}} 123456789012345' in lines
+    assert f"heliconnect_cost_usd_total{{{labels}}} 1234567.000001" in lines
 
 
 def test_a_store_that_cannot_be_read_is_told_and_the_writer_is_still_seen(

@@ -103,7 +103,12 @@ def _family(name: str, kind: str, says: str, samples: Samples) -> Iterator[str]:
     yield f"# TYPE heliconnect_{name} {kind}"
     for labels, value in samples:
         written = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
-        yield f"heliconnect_{name}{'{' + written + '}' if written else ''} {float(value):.12g}"
+        yield f"heliconnect_{name}{'{' + written + '}' if written else ''} {_number(value)}"
+
+
+def _number(value: Any) -> str:
+    """A counter to its last digit, an amount to the fifteenth."""
+    return str(value) if isinstance(value, int) else f"{float(value):.15g}"
 
 
 def _escaped(text: str) -> str:
