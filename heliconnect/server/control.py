@@ -32,7 +32,7 @@ from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
 from heliconnect.server.keys import Keys
 from heliconnect.server.redaction import Redaction
-from heliconnect.server.rest import notes_router, router
+from heliconnect.server.rest import ROUTERS, prometheus_router
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
 from heliconnect.store import Store, open_store
@@ -75,14 +75,15 @@ def create_app(
     ingest: Ingest | None = None,
     keys: Keys | None = None,
 ) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded.
+    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, and what `ingest` takes; guarded.
 
     With keys only their holders see records; then an address may stand for the server's name.
     """
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
-    app.include_router(router)
-    app.include_router(notes_router)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(prometheus_router(status))
     if ingest is not None:
         app.include_router(logs(ingest))
 
@@ -116,7 +117,8 @@ def _add_error_answers(app: FastAPI) -> None:
     """Errors in the API's envelope, without anything of the inside."""
 
     def answer(status: int, words: str) -> JSONResponse:
-        return JSONResponse({"data": None, "error": words}, status)
+        sayable = words.encode("utf-8", "replace").decode()  # they may quote half a surrogate pair
+        return JSONResponse({"data": None, "error": sayable}, status)
 
     @app.exception_handler(FilterError)
     def bad_filter(_: Request, error: FilterError) -> JSONResponse:

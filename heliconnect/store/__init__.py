@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from heliconnect.errors import MissingExtraError, StoreError
-from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow, Store
 
 try:
+    from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow, Store
     from heliconnect.store.sqlite import SqliteStore
 except ImportError as exc:
     raise MissingExtraError("heliconnect.store", "server") from exc
