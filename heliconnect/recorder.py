@@ -22,6 +22,7 @@ from heliconnect.conversation import Message, answered, asked
 from heliconnect.errors import MissingExtraError
 from heliconnect.exchange import Capture, Cost, End, Exchange, Pairs, Timing, Usage
 from heliconnect.flavors import Flavor, flavor_of
+from heliconnect.price_list import PriceList
 from heliconnect.prices import price
 from heliconnect.protocol import read_context
 from heliconnect.usage import billed_usage, reported_cost, usage_of
@@ -41,8 +42,8 @@ _NO_USE = Usage(input_tokens=0, output_tokens=0)
 ValueT = TypeVar("ValueT")
 
 
-def finish(capture: Capture) -> Exchange:
-    """What the captured call means. Pure; never raises."""
+def finish(capture: Capture, own_prices: PriceList | None = None) -> Exchange:
+    """What the captured call means. Pure; never raises. own_prices go before the public ones."""
     warnings = list(capture.warnings)
 
     def read(label: str, reading: Callable[[], ValueT], otherwise: ValueT) -> ValueT:
@@ -66,7 +67,9 @@ def finish(capture: Capture) -> Exchange:
     models = read("model", lambda: _models(capture, context, request, answers), _Models())
     reference = _cache_reference(capture.response_headers)
     usage = read("usage", lambda: usage_of(answers) if reference is None else _NO_USE, None)
-    cost = read("cost", lambda: _cost(capture, models, answers) if reference is None else _free(capture), None)
+    cost = read(
+        "cost", lambda: _cost(capture, models, answers, own_prices) if reference is None else _free(capture), None
+    )
     end = read("end", lambda: _end(capture, got.data, kind), capture.end)
     omit_request, omit_response = bool(context.omit_request), bool(context.omit_response)
     return Exchange(
@@ -188,16 +191,19 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _cost(capture: Capture, models: _Models, answers: Sequence[object]) -> Cost | None:
+def _cost(capture: Capture, models: _Models, answers: Sequence[object], own: PriceList | None) -> Cost | None:
+    usage, provider, started_at = billed_usage(answers), capture.provider, capture.started_at
+    names = [name for name in ([models.override] if models.override else [models.answered, models.asked]) if name]
+    mine = None if own is None else next((name for name in names if own.knows(name, provider, started_at)), None)
+    if own is not None and mine is not None:
+        return own.price(usage, mine, provider, started_at)
     told = reported_cost(answers)
     if told is not None:
         return Cost(told, source="provider", priced_on=capture.started_at.date())
     logged = _decimal(capture.told_cost)
     if logged is not None:
         return Cost(logged, source="logged", priced_on=capture.started_at.date())
-    usage = billed_usage(answers)
-    names = [models.override] if models.override else [models.answered, models.asked]
-    found = (price(usage, name, capture.provider, capture.started_at) for name in names if name)
+    found = (price(usage, name, provider, started_at) for name in names)
     return next((cost for cost in found if cost is not None), None)
 
 

@@ -214,7 +214,7 @@ async def test_older_rows_come_while_scrolling(browser: Browser, filled: Served)
     seen = await watch(browser)
     await seen.page.goto(f"{filled.url}/requests?model=gpt-4o-mini")
     assert await seen.page.locator("tbody tr").count() == 60
-    for _ in range(150):
+    for _ in range(600):
         await seen.script("document.querySelector('[data-scroll]').scrollTop = 1e9")
         if await seen.page.locator("[data-more]").count() == 0:
             break

@@ -292,6 +292,29 @@ def test_a_fallback_may_not_reach_what_the_caller_may_not(tmp_path: Path, provid
 # Other things
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_a_very_large_request_is_passed_on_without_features(
+    plane: PlaneProcess, provider: Provider, is_chunked: bool
+) -> None:
+    """It streams, as it would have without them; the record says so."""
+    size, block = 65 << 20, b"x" * (1 << 20)
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(65):
+            yield block
+
+    headers = {"Authorization": "Bearer sk-a", **ON, **RETRY, "Helicone-RateLimit-Policy": "100;w=60"}
+    if not is_chunked:
+        headers["Content-Length"] = str(size)
+    answer = httpx.post(f"{plane.url}/oai/v1/files", content=pieces(), headers=headers, timeout=60)
+    assert answer.headers["helicone-ratelimit-remaining"] == "99"
+    assert "helicone-cache" not in answer.headers
+    (got,) = provider.requests
+    assert len(got.body) == size
+    (capture,) = plane.captures(1, timeout_s=20)
+    assert capture.warnings[0] == "a request of more than 67108864 bytes is neither cached nor tried again"
+
+
 def test_a_stream_is_made_to_tell_its_usage(plane: PlaneProcess, provider: Provider) -> None:
     """Where that is asked for, and only in requests that stream."""
     headers = {"Helicone-Stream-Usage": "true"}

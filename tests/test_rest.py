@@ -132,6 +132,10 @@ def test_queries(node: Any, expected: set[int], client: TestClient) -> None:
         pytest.param({"filter": {"left": "all", "operator": "xor", "right": "all"}}, 400, "and", id="branch"),
         pytest.param({"filter": 7}, 400, "a filter is", id="type"),
         pytest.param({"sort": {"nonsense": "desc"}}, 400, "sort is one of", id="sort"),
+        pytest.param({"filter": {RMT: {"model": {"gt": True}}}}, 400, "got a boolean", id="larger-than-a-boolean"),
+        pytest.param(
+            {"filter": {RMT: {"scores": {"\ud800": {"equals": []}}}}}, 400, "compared with", id="no-unicode-name"
+        ),
         pytest.param({"limit": 5000}, 422, "limit", id="limit"),
         pytest.param({"offset": -1}, 422, "offset", id="offset"),
         pytest.param({"offset": 10**30}, 400, "64 bits", id="endless-offset"),

@@ -133,6 +133,7 @@ def test_filters(where: Filter, expected: set[int], store: Store) -> None:
         pytest.param(Leaf("started_at", "gt", "yesterday"), id="time"),
         pytest.param(Leaf("started_at", "gt", float("inf")), id="endless-time"),
         pytest.param(Leaf("status", "equals", 10**30), id="number-beyond-64-bits"),
+        pytest.param(Leaf("status", "gt", True), id="larger-than-a-boolean"),
         pytest.param(Leaf("model", "equals", "\ud800"), id="no-unicode"),
         pytest.param(Leaf("model", "contains", "\0"), id="nul"),
         pytest.param(Leaf("model", "contains", "x" * 60_000), id="endless-text"),
@@ -169,6 +170,15 @@ def test_a_query_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(FilterError, match="narrow it by time"):
         slow.page(Leaf("response_body", "contains", "nowhere"))
     slow.close()
+
+
+def test_sessions_with_a_call_that_matches_are_found_in_one_pass(tmp_path: Path) -> None:
+    """Not by going through all calls of a model once for each session."""
+    store = SqliteStore(tmp_path / "many.db", read_s=0.5)
+    store.append([a_record(n, session_id=f"s{n % 3_000}") for n in range(6_000)])
+    where = All((Leaf("model", "equals", a_record().model or ""), Leaf("latency_ms", "gt", 10**6)))
+    assert store.sessions(where=where) == []
+    store.close()
 
 
 def test_sorting_puts_the_unknown_last(store: Store) -> None:

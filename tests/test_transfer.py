@@ -15,8 +15,9 @@ import orjson
 import pytest
 
 from heliconnect.cli import transfer
-from heliconnect.cli.transfer import records_of
 from heliconnect.server.keys import KEYS, Keys
+from heliconnect.server.rest import export
+from heliconnect.server.rest.export import lines_of
 from heliconnect.server.rest.rows import request_row
 from heliconnect.server.supervisor import ServerOptions, running
 from heliconnect.store import open_store
@@ -81,10 +82,10 @@ def test_export_of_what_is_chosen(words: list[str], expected: list[int], folder:
 
 def test_export_goes_page_by_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of arrival, and no further than the store had come when it began."""
-    monkeypatch.setattr(transfer, "_PAGE", 2)
-    monkeypatch.setattr(transfer, "_WITH_BODIES", 1)
+    monkeypatch.setattr(export, "_PAGE", 2)
+    monkeypatch.setattr(export, "_MAX_BYTES", 1)
     store = open_store(folder / "heliconnect.db")
-    lines = records_of(store, None)
+    lines = lines_of(store, None)
     first = next(lines)
     store.append([a_record(9)])
     assert numbers((first + b"".join(lines)).decode()) == [0, 1, 2, 3, 4]
@@ -95,9 +96,10 @@ def test_export_takes_little_memory(tmp_path: Path) -> None:
     """However many records there are: 60 MB of bodies pass through a few."""
     store = open_store(tmp_path / "heliconnect.db")
     for start in range(0, 600, 100):
-        store.append([a_record(n, response_body=f"{n}" * 30_000) for n in range(start, start + 100)])
+        bodies = {n: f"{n:03}" * 30_000 for n in range(start, start + 100)}
+        store.append([a_record(n, response_body=body, response_size_bytes=len(body)) for n, body in bodies.items()])
     tracemalloc.start()
-    size = sum(len(line) for line in records_of(store, None))
+    size = sum(len(line) for line in lines_of(store, None))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     store.close()
@@ -110,10 +112,10 @@ def test_an_export_that_breaks_off_leaves_no_file(
 ) -> None:
     """Half a file would look like a whole one."""
 
-    def broken(*_: object) -> dict[str, object]:
+    def broken(*_: object, **__: object) -> dict[str, object]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(transfer, "request_row", broken)
+    monkeypatch.setattr(export, "request_row", broken)
     done = operate("export", tmp_path / "out.jsonl", "--data-dir", folder)
     assert (done.code, "No space left" in done.err) == (1, True)
     assert not (tmp_path / "out.jsonl").exists()

@@ -23,6 +23,7 @@ from heliconnect.cli.doctor import load_app, run_doctor, run_verify
 from heliconnect.cli.folders import DataDir, data_folder
 from heliconnect.cli.operations import operations
 from heliconnect.cli.options import AsJson, age, failure
+from heliconnect.price_list import PriceList
 from heliconnect.routing import origin_of
 from heliconnect.server.keys import has_keys
 from heliconnect.server.redaction import Redaction
@@ -63,6 +64,9 @@ def up(
     redact: Annotated[
         Path | None, typer.Option(help="Rules for what is taken out of records, in TOML.", dir_okay=False)
     ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Prices of your own, before the public ones, in TOML.", dir_okay=False)
+    ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="Demand keys on a loopback address too.")] = False,
     keep: Annotated[
         timedelta | None,
@@ -84,10 +88,13 @@ def up(
         demands_keys=demands_keys,
         redact=None if redact is None else redact.absolute(),
         keep=keep,
+        prices=None if prices is None else prices.absolute(),
     )
     try:
         if redact is not None:
             Redaction.from_file(redact)  # says what is wrong with it before anything starts
+        if prices is not None:
+            PriceList.from_file(prices)
         if demands_keys and not has_keys(folder):
             typer.echo(
                 f"heliconnect: on {host} others may reach the gateway, so its callers need keys, and there are none: "

@@ -10,28 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
-
 from heliconnect.cli.asking import ask, data_of
 from heliconnect.cli.options import server_of
 from heliconnect.errors import HeliconnectError, StoreError
 from heliconnect.server.folder import holder_of, store_of
 from heliconnect.server.guard import MAX_BODY_BYTES
 from heliconnect.server.redaction import Redaction
+from heliconnect.server.rest.export import lines_of
 from heliconnect.server.rest.importing import Imported, Numbered, Problem, take
-from heliconnect.server.rest.rows import request_row
 from heliconnect.settings import Settings
-from heliconnect.store import Store, open_store
+from heliconnect.store import open_store
 from heliconnect.store.filters import Filter, FilterError, Leaf, both
 
-__all__ = ["READ_S", "Imported", "chosen", "existing_store", "export_to", "import_from", "records_of"]
+__all__ = ["Imported", "chosen", "existing_store", "export_to", "import_from"]
 
 Sink = Callable[[list[Numbered]], Imported]
-_PAGE = 200
-_WITH_BODIES = 20
 _BATCH_LINES = 200
 _BATCH_BYTES = 4 << 20
-READ_S = 600.0
 _TOO_LARGE = "too large for a running server: stop it, and import again"
 
 
@@ -56,27 +51,17 @@ def existing_store(folder: Path) -> Path:
     return path
 
 
-def records_of(store: Store, where: Filter | None) -> Iterator[bytes]:
-    """All records that match, as lines of JSON in the order of arrival, as far as the store has come now."""
-    after, end = 0, store.last_key() + 1
-    while rows := store.page(where, after=after, before=end, limit=_PAGE, newest_first=False):
-        for start in range(0, len(rows), _WITH_BODIES):
-            for row in store.with_bodies(rows[start : start + _WITH_BODIES]):
-                yield orjson.dumps(request_row(row.exchange)) + b"\n"
-        after = rows[-1].key
-
-
 def export_to(folder: Path, target: Path | BinaryIO, where: Filter | None) -> int:
     """Write the records of a folder's store, which may be written meanwhile, to a new file or a stream; how many.
 
     Raises StoreError when there is no store or it cannot be read, HeliconnectError when the file cannot be made.
     """
-    store = open_store(existing_store(folder), read_only=True, read_s=READ_S)
+    store = open_store(existing_store(folder), read_only=True)
     try:
         if not isinstance(target, Path):
-            return _write(records_of(store, where), target)
+            return _write(lines_of(store, where), target)
         with _new_file(target) as file:
-            return _write(records_of(store, where), file)
+            return _write(lines_of(store, where), file)
     except BrokenPipeError:
         raise  # who reads has seen enough
     except FilterError as error:
@@ -104,11 +89,11 @@ def _new_file(target: Path) -> Iterator[BinaryIO]:
             target.unlink(missing_ok=True)
 
 
-def _write(lines: Iterable[bytes], file: BinaryIO) -> int:
+def _write(parts: Iterable[bytes], file: BinaryIO) -> int:
     written = 0
-    for line in lines:
-        file.write(line)
-        written += 1
+    for part in parts:
+        file.write(part)
+        written += part.count(b"\n")  # within a line each is escaped
     file.flush()
     return written
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from heliconnect.cli.status import look
-from heliconnect.cli.transfer import READ_S, existing_store
+from heliconnect.cli.transfer import existing_store
 from heliconnect.errors import HeliconnectError
 from heliconnect.server.dashboard.format import count, size
 from heliconnect.server.folder import holder_of
@@ -18,11 +18,12 @@ from heliconnect.store.filters import FilterError
 __all__ = ["copy_to", "count_old", "remove_old"]
 
 Echo = Callable[[str], None]
+_READ_S = 600.0
 
 
 def count_old(folder: Path, before: datetime, echo: Echo, *, bodies_only: bool) -> None:
     """Say how many records a removal would touch. Raises HeliconnectError."""
-    store = open_store(existing_store(folder), read_only=True, read_s=READ_S)
+    store = open_store(existing_store(folder), read_only=True, read_s=_READ_S)
     try:
         number = store.count_before(before, bodies_only=bodies_only)
     except FilterError as error:

@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heliconnect._version import __version__
 from heliconnect.errors import HeliconnectError, MissingExtraError, StoreError
+from heliconnect.price_list import PriceList
 from heliconnect.recorder import finish
 from heliconnect.server import dashboard
 from heliconnect.server.child import say_ready, watch_parent
@@ -31,7 +33,7 @@ from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
 from heliconnect.server.keys import Keys
 from heliconnect.server.redaction import Redaction
-from heliconnect.server.rest import import_router, notes_router, router
+from heliconnect.server.rest import ROUTERS, prometheus_router
 from heliconnect.server.retention import Retention
 from heliconnect.server.writer import Writer, WriterStatus
 from heliconnect.spool import SpoolReader, SpoolWriter
@@ -56,7 +58,8 @@ _log = logging.getLogger("heliconnect")
 class ControlConfig:
     """Where the control plane listens and keeps its records; keys is the file of those who may see them, if asked.
 
-    redact is the file of the rules that logs are held to. Records are kept for keep_s seconds; None is for ever.
+    redact is the file of the rules that logs and imports are held to, prices that of prices of one's own. Records are
+    kept for keep_s seconds; None is for ever.
     """
 
     socket: str
@@ -66,6 +69,7 @@ class ControlConfig:
     keys: str | None = None
     redact: str | None = None
     keep_s: float | None = None
+    prices: str | None = None
 
 
 def create_app(
@@ -76,7 +80,7 @@ def create_app(
     keys: Keys | None = None,
     redaction: Redaction | None = None,
 ) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, health at /healthcheck, and what `ingest` takes; guarded.
+    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, and what `ingest` takes; guarded.
 
     With keys only their holders see records; then an address may stand for the server's name. redaction holds the
     rules for records that are imported.
@@ -84,9 +88,9 @@ def create_app(
     app = FastAPI(title="heliconnect", version=__version__, docs_url=None, redoc_url=None)
     app.state.store = store
     app.state.redaction = redaction
-    app.include_router(router)
-    app.include_router(notes_router)
-    app.include_router(import_router)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(prometheus_router(status))
     if ingest is not None:
         app.include_router(logs(ingest))
 
@@ -120,7 +124,8 @@ def _add_error_answers(app: FastAPI) -> None:
     """Errors in the API's envelope, without anything of the inside."""
 
     def answer(status: int, words: str) -> JSONResponse:
-        return JSONResponse({"data": None, "error": words}, status)
+        sayable = words.encode("utf-8", "replace").decode()  # they may quote half a surrogate pair
+        return JSONResponse({"data": None, "error": sayable}, status)
 
     @app.exception_handler(FilterError)
     def bad_filter(_: Request, error: FilterError) -> JSONResponse:
@@ -163,7 +168,9 @@ def run(config: ControlConfig) -> int:
         print(error, flush=True)  # noqa: T201 - the line the supervisor waits for
         return 1
     spool = Path(config.spool)
-    writer = Writer(SpoolReader(spool), store, finish, spool.parent, Charges(spool.parent / LIMITS).charge)
+    prices = None if config.prices is None else PriceList.from_file(Path(config.prices))
+    read = partial(finish, own_prices=prices)
+    writer = Writer(SpoolReader(spool), store, read, spool.parent, Charges(spool.parent / LIMITS).charge)
     writer.start()
     retention = None if config.keep_s is None else Retention(store, timedelta(seconds=config.keep_s))
     if retention is not None:

@@ -50,7 +50,8 @@ class ServerOptions:
     port 0 takes a free one. upstreams sends a provider's calls elsewhere ("openai" -> "http://127.0.0.1:9000");
     allow_targets are host names or addresses that `Helicone-Target-URL` may name although they are not public. names
     are further host names that pages and REST may be asked by. demands_keys: only holders of a key may call and read.
-    redact is a file of redaction rules. keep is how long records are kept; None is for ever.
+    redact is a file of redaction rules, prices one of prices of one's own. keep is how long records are kept, None for
+    ever.
     """
 
     data_dir: Path
@@ -63,6 +64,7 @@ class ServerOptions:
     demands_keys: bool = False
     redact: Path | None = None
     keep: timedelta | None = None
+    prices: Path | None = None
 
 
 class _Child:
@@ -195,6 +197,7 @@ class Server:
                 "keys": str(folder / KEYS) if options.demands_keys else None,
                 "redact": None if options.redact is None else str(options.redact),
                 "keep_s": None if options.keep is None else options.keep.total_seconds(),
+                "prices": None if options.prices is None else str(options.prices),
             },
         )
         self._control.start()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from heliconnect.errors import MissingExtraError, StoreError
-from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow, Store
 
 try:
+    from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow, Store
     from heliconnect.store.space import back_up
     from heliconnect.store.sqlite import READ_S, SqliteStore
 except ImportError as exc:

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from heliconnect.exchange import Exchange
 from heliconnect.store.filters import Filter
+from heliconnect.store.hql import Hql
+from heliconnect.store.measures import Measures
 
 __all__ = ["Facet", "Mark", "Note", "Row", "SessionRow", "Store"]
 
@@ -80,7 +82,13 @@ class SessionRow:
 
 
 class Store(Protocol):
-    """Exchanges on disk. Reading is safe from any thread; appending from one."""
+    """Exchanges on disk. Reading is safe from any thread; appending from one.
+
+    measures counts and sums over many of them; hql answers a caller's own SQL.
+    """
+
+    measures: Measures
+    hql: Hql
 
     def append(self, batch: Sequence[Exchange], mark: Mark | None = None) -> None:
         """Keep `batch` and the position of the spool behind it, both or neither.

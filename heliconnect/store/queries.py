@@ -6,14 +6,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, cast, exists, func, literal, not_, or_, select, tuple_
 from sqlalchemy.sql.sqltypes import Float, Text
 
 from heliconnect.store.filters import OPERATORS, All, Filter, FilterError, Leaf, Value
 from heliconnect.store.filters import Any as AnyOf
 from heliconnect.store.tables import bodies, facets, micros, notes, properties, requests, session_users, sessions
 
-__all__ = ["SORTS", "clause", "count_of", "facet_values", "page_of", "sessions_of", "users_of"]
+__all__ = [
+    "SORTS",
+    "clause",
+    "compared",
+    "count_of",
+    "facet_values",
+    "instant",
+    "page_of",
+    "session_conditions",
+    "sessions_of",
+    "users_of",
+]
 
 MAX_DEPTH = 32
 MAX_LEAVES = 200
@@ -36,6 +47,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "ended_at": _ended_us,
     "cost_usd": _cost,
 }
+_ORDERS = frozenset({"gt", "gte", "lt", "lte"})
 _TIMES = frozenset({"started_at", "ended_at"})
 SORTS: dict[str, ColumnElement[Any]] = {
     "key": _r.key,
@@ -88,13 +100,13 @@ def _leaf(leaf: Leaf) -> ColumnElement[bool]:
         return or_(*(_COLUMNS[name].ilike(pattern, escape="\\") for name in ("request_preview", "response_preview")))
     if leaf.column in {"request_body", "response_body"}:
         text = func.unpacked(bodies.c[leaf.column.removesuffix("_body")])
-        return exists(select(1).where(bodies.c.key == _r.key, _compared(text, leaf.operator, leaf.value)))
+        return exists(select(1).where(bodies.c.key == _r.key, compared(text, leaf.operator, leaf.value)))
     column = _COLUMNS.get(leaf.column)
     if column is None:
         known = ", ".join(sorted({*_COLUMNS, "property", "text", "request_body", "response_body"}))
         raise FilterError(f"unknown column {leaf.column!r}: expected one of {known}")
-    value = _moment(leaf.value) if leaf.column in _TIMES else leaf.value
-    return _compared(column, leaf.operator, value)
+    value = instant(leaf.value) if leaf.column in _TIMES else leaf.value
+    return compared(column, leaf.operator, value)
 
 
 def _property(leaf: Leaf) -> ColumnElement[bool]:
@@ -106,8 +118,8 @@ def _property(leaf: Leaf) -> ColumnElement[bool]:
     if leaf.operator == "is-unknown":
         return not_(exists(named))
     if leaf.operator in {"not-equals", "not-contains"}:
-        return not_(exists(named.where(_compared(properties.c.value, leaf.operator.removeprefix("not-"), leaf.value))))
-    return exists(named.where(_compared(properties.c.value, leaf.operator, leaf.value)))
+        return not_(exists(named.where(compared(properties.c.value, leaf.operator.removeprefix("not-"), leaf.value))))
+    return exists(named.where(compared(properties.c.value, leaf.operator, leaf.value)))
 
 
 def _noted(leaf: Leaf) -> ColumnElement[bool]:
@@ -118,12 +130,18 @@ def _noted(leaf: Leaf) -> ColumnElement[bool]:
         return not_(exists(noted)) if leaf.value else exists(noted)
     if leaf.column == "feedback":
         is_good = str(leaf.value).lower() in {"true", "1"}
-        return exists(noted.where(_compared(n.value, leaf.operator, "true" if is_good else "false")))
-    return exists(noted.where(_compared(cast(n.value, Float), leaf.operator, leaf.value)))
+        return exists(noted.where(compared(n.value, leaf.operator, "true" if is_good else "false")))
+    return exists(noted.where(compared(cast(n.value, Float), leaf.operator, leaf.value)))
 
 
-def _compared(column: ColumnElement[Any], operator: str, value: Value) -> ColumnElement[bool]:
-    return _COMPARISONS[operator](column, value)
+def compared(column: ColumnElement[Any], operator: str, value: Value) -> ColumnElement[bool]:
+    """A comparison. Raises FilterError for an operator that does not exist, or does not fit the value."""
+    known = _COMPARISONS.get(operator)
+    if known is None:
+        raise FilterError(f"unknown operator {operator!r}: expected one of {', '.join(sorted(OPERATORS))}")
+    if isinstance(value, bool) and operator in _ORDERS:
+        raise FilterError(f"expected text or a number for {operator}, got a boolean")
+    return known(column, value)
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -153,7 +171,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _moment(value: Value) -> int:
+def instant(value: Value) -> int:
     """A time as microseconds: ISO 8601 text, UTC where it names no zone, or milliseconds since 1970 as a number."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -197,18 +215,29 @@ def sessions_of(
 ) -> Select[Any]:
     """Sessions, the one used last first. Raises FilterError."""
     s = sessions.c
-    query = select(sessions).order_by(s.last_us.desc(), s.session_id)
+    conditions = session_conditions(search, name, where, start, end)
+    return select(sessions).where(*conditions).order_by(s.last_us.desc(), s.session_id)
+
+
+def session_conditions(
+    search: str, name: str | None, where: Filter | None, start: datetime | None, end: datetime | None
+) -> list[ColumnElement[bool]]:
+    """Which sessions are meant. Raises FilterError."""
+    s = sessions.c
+    found: list[ColumnElement[bool]] = []
     if search:
-        pattern = f"%{_escaped(search)}%"
-        query = query.where(or_(s.session_id.ilike(pattern, escape="\\"), s.session_name.ilike(pattern, escape="\\")))
+        found.append(or_(_contains(s.session_id, search), _contains(s.session_name, search)))
     if name is not None:
-        query = query.where(s.session_name == name)
+        found.append(s.session_name == name)
     if where is not None:
-        is_one = and_(_r.session_id == s.session_id, func.coalesce(_r.session_name, "") == s.session_name)
-        query = query.where(exists(select(1).select_from(requests).where(is_one, clause(where))))
+        # Not correlated: SQLite would go through the calls of a model once for each session.
+        matching = select(_r.session_id, func.coalesce(_r.session_name, "")).where(clause(where))
+        found.append(tuple_(s.session_id, s.session_name).in_(matching))
     if start is not None:
-        query = query.where(s.last_us >= micros(start))
-    return query if end is None else query.where(s.first_us <= micros(end))
+        found.append(s.last_us >= micros(start))
+    if end is not None:
+        found.append(s.first_us <= micros(end))
+    return found
 
 
 def users_of(session_id: str, session_name: str) -> Select[Any]:

@@ -24,10 +24,13 @@ from heliconnect.exchange import Exchange
 from heliconnect.store import queries, space, tables
 from heliconnect.store.base import Facet, Mark, Note, Row, SessionRow
 from heliconnect.store.filters import Filter, FilterError, Leaf, both
+from heliconnect.store.hql import Hql
 from heliconnect.store.keeping import add_sums
+from heliconnect.store.measures import Measures
 from heliconnect.store.migrations import check, migrate
 from heliconnect.store.notes import annotated, keep, notes_in, notes_of, with_properties
 from heliconnect.store.pruning import Position, count_before, remove_step
+from heliconnect.store.sqlite_hql import SqliteHql
 
 __all__ = ["READ_S", "SqliteStore"]
 
@@ -52,6 +55,8 @@ class SqliteStore:
         self._packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
         self._reader = _engine(path, "ro", QueuePool, pool_size=4, max_overflow=4)
         self._writer: Engine | None = None
+        self.measures = Measures(self._all)
+        self.hql: Hql = SqliteHql(path, read_s)
         try:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

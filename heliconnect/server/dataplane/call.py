@@ -123,6 +123,10 @@ class Call:
             return
         if self.head.expects_continue and self.wants_body:
             self._client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._find_provider()
+
+    def _find_provider(self) -> None:
+        """Send on a connection that waits, or make one."""
         side = self._plane.upstreams.take(self._key())
         if side is not None:
             self._send_on(side)

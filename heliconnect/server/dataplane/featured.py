@@ -44,6 +44,7 @@ class FeaturedCall(Call):
         super().__init__(*arguments)
         self._wishes = wishes
         self._pieces: list[bytes] = []
+        self._framed: list[bytes] = []
         self._body = self._own_body = b""
         self._own_head = self.head
         self._is_whole = not wishes.needs_body
@@ -57,6 +58,7 @@ class FeaturedCall(Call):
         self._fallback = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_deaf = False
+        self._is_streaming = False
         if self._tee is not None:
             self._tee.warnings += wishes.warnings
 
@@ -64,8 +66,7 @@ class FeaturedCall(Call):
 
     def start(self) -> None:
         if self._mock or self._is_whole:
-            if self._may_pass():
-                super().start()
+            super().start()
             return
         self._touch(self._plane.config.body_timeout)
         if self.head.expects_continue and self.wants_body:
@@ -78,20 +79,34 @@ class FeaturedCall(Call):
             super()._forward(piece, framed)
             return
         self._received += len(piece)
-        if self._received > min(self._plane.config.max_body, _MAX_REPLAYED):
-            self._refuse(413, f"a call with features may have {_MAX_REPLAYED} bytes", End.CANCELLED, "body too large")
+        if self._received > self._plane.config.max_body:
+            self._refuse(413, f"a body may have {self._plane.config.max_body} bytes", End.CANCELLED, "body too large")
             return
         if self._tee is not None:
             self._tee.request.add(piece)
         self._pieces.append(piece)
+        self._framed.append(framed)
         self._touch(self._plane.config.body_timeout)
         if self.request_done:
             self._begin()
+        elif self._received > _MAX_REPLAYED:
+            self._stream_on()
+
+    def _stream_on(self) -> None:
+        """The body is too large to be kept for a second time: pass it on as it comes, but for the limit."""
+        self._wishes = Wishes(policy=self._wishes.policy)
+        if self._tee is not None:
+            words = f"a request of more than {_MAX_REPLAYED} bytes is neither cached nor tried again"
+            self._tee.warnings.append(words)
+        self._is_whole = self._is_streaming = True
+        self._waiting, self._framed, self._pieces = self._framed, [], []
+        if self._may_pass():
+            self._find_provider()
 
     def _begin(self) -> None:
         """The body is there: look whether an answer is, too."""
         self._body = b"".join(self._pieces)
-        self._pieces = []
+        self._pieces, self._framed = [], []
         if self._wishes.wants_usage:
             self._body = with_usage(self._body)
         self._own_body = self._body
@@ -187,15 +202,11 @@ class FeaturedCall(Call):
         self._waiting = [b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"]
         if self.head.length is not None:
             self._waiting = [body] if body else []
-        side = self._plane.upstreams.take(self._key())
-        if side is not None:
-            self._send_on(side)
-        else:
-            self._connect()
+        self._find_provider()
 
     def _head_for_upstream(self) -> bytes:
         """The caller's head, or the fallback's, with the length of the body that is sent."""
-        if self.head.length is None or self.head.length == len(self._body):
+        if self._is_streaming or self.head.length is None or self.head.length == len(self._body):
             own = self.head
         else:
             lines = [

@@ -57,9 +57,8 @@ class Wishes:
     @property
     def needs_body(self) -> bool:
         """Whether the request's whole body is needed before anything is sent."""
-        is_by_user = self.policy is not None and self.policy.segment == "user"  # whom the body may name
-        needs = self.cache is not None or self.retry is not None or bool(self.fallbacks)
-        return needs or self.wants_usage or is_by_user
+        found = (self.cache, self.retry, self.policy)
+        return any(one is not None for one in found) or bool(self.fallbacks) or self.wants_usage
 
 
 def wishes_of(lines: Iterable[tuple[bytes, bytes, bytes]]) -> Wishes | None:

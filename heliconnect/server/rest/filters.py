@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from heliconnect.server.rest.rows import provider_name
-from heliconnect.store.filters import All, Filter, FilterError, Leaf, Value
+from heliconnect.store.filters import All, Filter, FilterError, Leaf, Value, both
 from heliconnect.store.filters import Any as AnyOf
 
-__all__ = ["read_filter"]
+__all__ = ["SESSION_PROPERTIES", "read_filter", "read_user_filter"]
 
 _MAX_DEPTH = 30
 _NOTHING = AnyOf(())
@@ -50,10 +50,22 @@ _COLUMNS = {
     "session_session_name": "session_name",
     "helicone-score-feedback": "feedback",
 }
-_SESSION_PROPERTIES = {
+SESSION_PROPERTIES = {
     "helicone-session-id": "session_id",
     "helicone-session-name": "session_name",
     "helicone-session-path": "session_path",
+}
+# Columns of users, not of their calls -> what they measure.
+_USER_COLUMNS = {
+    "user_active_for": "days",
+    "user_first_active": "first_at",
+    "user_last_active": "last_at",
+    "user_total_requests": "requests",
+    "user_average_requests_per_day_active": "requests_per_day",
+    "user_average_tokens_per_request": "average_total_tokens",
+    "user_total_completion_tokens": "output_tokens",
+    "user_total_prompt_tokens": "input_tokens",
+    "user_cost": "cost_usd",
 }
 # Facts that no record here has: comparing them with false (or anything but true) holds for all.
 _NEVER = frozenset({"cached", "cache_enabled", "threat", "is_passthrough_billing"})
@@ -77,6 +89,39 @@ def read_filter(node: Any, depth: int = 0) -> Filter | None:
     return leaves[0] if len(leaves) == 1 else All(leaves)
 
 
+def read_user_filter(node: Any) -> tuple[Filter | None, Filter | None]:
+    """A filter of users: what holds for their calls, and what for themselves.
+
+    Both may only be joined by "and". Raises FilterError.
+    """
+    calls: list[Filter] = []
+    users: list[Filter] = []
+    _divide(node, calls, users, 0)
+    return both(*calls), both(*users)
+
+
+def _divide(node: Any, calls: list[Filter], users: list[Filter], depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise FilterError(f"a filter may be nested {_MAX_DEPTH} deep")
+    if isinstance(node, Mapping) and node.get("operator") == "and":
+        for side in ("left", "right"):
+            _divide(node.get(side), calls, users, depth + 1)
+        return
+    columns = node.get("users_view") if isinstance(node, Mapping) else None
+    if not isinstance(columns, Mapping) or not columns.keys() & _USER_COLUMNS.keys():
+        found = read_filter(node, depth)
+        if found is not None:
+            calls.append(found)
+        return
+    for column, comparison in columns.items():
+        if column in _USER_COLUMNS:
+            users += (Leaf(_USER_COLUMNS[column], *one) for one in _comparisons(comparison, column))
+        else:
+            calls += _column(column, comparison)
+    rest = {table: inner for table, inner in node.items() if table != "users_view"}
+    _divide(rest, calls, users, depth + 1)
+
+
 def _leaves(node: Mapping[str, Any]) -> Iterator[Filter]:
     for table, columns in node.items():
         if table not in _TABLES:
@@ -90,7 +135,7 @@ def _column(column: str, comparison: Any) -> Iterator[Filter]:
         yield from _named(column, comparison)
     elif column == "property_key":
         for _, value in _comparisons(comparison, column):
-            session = _SESSION_PROPERTIES.get(str(value).lower())
+            session = SESSION_PROPERTIES.get(str(value).lower())
             yield Leaf(session, "is-unknown", False) if session else Leaf("property", "like", "%", str(value))
     elif column in _NEVER:
         for operator, value in _comparisons(comparison, column):
@@ -108,7 +153,7 @@ def _column(column: str, comparison: Any) -> Iterator[Filter]:
 def _named(column: str, comparison: Any) -> Iterator[Filter]:
     """Comparisons by a name: of a property, of what Helicone calls one of a session's, or of a score."""
     for name, inner in _mapping(comparison, column).items():
-        session = _SESSION_PROPERTIES.get(str(name).lower())
+        session = SESSION_PROPERTIES.get(str(name).lower())
         for operator, value in _comparisons(inner, str(name)):
             if column == "scores":
                 yield Leaf("score", operator, value, str(name))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from heliconnect.errors import MissingExtraError
 from heliconnect.server.rest.filters import read_filter
-from heliconnect.server.rest.rows import request_row, session_row
+from heliconnect.server.rest.rows import request_row
+from heliconnect.server.rest.spans import Body
 from heliconnect.store import Store
 from heliconnect.store.filters import FilterError
 
 try:
     from fastapi import APIRouter, Depends, HTTPException, Request
-    from pydantic import BaseModel, ConfigDict, Field
+    from pydantic import Field
 except ImportError as exc:
     raise MissingExtraError("heliconnect.server.rest", "server") from exc
 
@@ -34,10 +34,6 @@ _SORTS = {
 }
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
 class RequestQuery(Body):
     """The body of a request query. filter is Helicone's AST; sort has one key with "asc" or "desc"."""
 
@@ -54,24 +50,6 @@ class IdsQuery(Body):
     requestIds: list[str] = Field(max_length=1000)  # noqa: N815 - Helicone's spelling
 
 
-class TimeFilter(Body):
-    """A span of time, in milliseconds since 1970."""
-
-    startTimeUnixMs: float | None = None  # noqa: N815 - Helicone's spelling
-    endTimeUnixMs: float | None = None  # noqa: N815 - as above
-
-
-class SessionQuery(Body):
-    """The body of a session query."""
-
-    search: str = ""
-    timeFilter: TimeFilter = Field(default_factory=TimeFilter)  # noqa: N815 - Helicone's spelling
-    nameEquals: str | None = None  # noqa: N815 - as above
-    filter: Any = "all"
-    offset: int = Field(0, ge=0)
-    limit: int = Field(50, ge=1, le=1000)
-
-
 def _store(request: Request) -> Store:
     store: Store = request.app.state.store
     return store
@@ -81,6 +59,7 @@ StoreOf = Annotated[Store, Depends(_store)]
 
 
 def enveloped(data: object) -> Envelope:
+    """An answer in the shape that all have."""
     return {"data": data, "error": None}
 
 
@@ -126,25 +105,3 @@ def get_request(request_id: str, store: StoreOf, includeBody: bool = True) -> En
     if row is None:
         raise HTTPException(404, f"no request {request_id[:64]!r} is recorded")
     return enveloped(request_row(row.exchange, with_bodies=includeBody))
-
-
-@router.post("/session/query")
-def query_sessions(query: SessionQuery, store: StoreOf) -> Envelope:
-    """Sessions, the one used last first."""
-    rows = store.sessions(
-        search=query.search,
-        name=query.nameEquals,
-        where=read_filter(query.filter),
-        start=_moment(query.timeFilter.startTimeUnixMs),
-        end=_moment(query.timeFilter.endTimeUnixMs),
-        limit=query.limit,
-        offset=query.offset,
-    )
-    return enveloped([session_row(row) for row in rows])
-
-
-def _moment(unix_ms: float | None) -> datetime | None:
-    try:
-        return None if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise FilterError(f"expected milliseconds since 1970, got {unix_ms!r}") from error

@@ -14,8 +14,9 @@ import orjson
 
 from heliconnect.exchange import Exchange, Usage
 from heliconnect.store import SessionRow
+from heliconnect.store.histogram import Histogram
 
-__all__ = ["request_row", "session_row"]
+__all__ = ["all_properties", "histogram_rows", "number", "provider_name", "request_row", "session_row", "stamp"]
 
 # Our names of providers -> Helicone's, where they are not the same in capitals.
 _PROVIDERS = {"xai": "X", "vertex": "GOOGLE"}
@@ -39,7 +40,8 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _number(amount: Decimal | None) -> float | None:
+def number(amount: Decimal | None) -> float | None:
+    """An amount as JSON has it."""
     return None if amount is None else float(amount)
 
 
@@ -63,7 +65,7 @@ def request_row(exchange: Exchange, *, with_bodies: bool = True) -> dict[str, An
     """One record as Helicone's clients expect it."""
     usage = exchange.usage or _NO_USAGE
     started = exchange.timing.started_at
-    cost = None if exchange.cost is None else _number(exchange.cost.total_usd)
+    cost = None if exchange.cost is None else number(exchange.cost.total_usd)
     properties = all_properties(exchange)
     return {
         "request_id": exchange.request_id,
@@ -148,10 +150,15 @@ def session_row(row: SessionRow) -> dict[str, Any]:
         "session_id": row.session_id,
         "session_name": row.session_name or "",
         "avg_latency": row.latency_sum_ms / row.requests,
-        "total_cost": _number(row.cost_usd),
+        "total_cost": number(row.cost_usd),
         "total_requests": row.requests,
         "prompt_tokens": row.input_tokens,
         "completion_tokens": row.output_tokens,
         "total_tokens": sum(tokens) if tokens else None,
         "user_ids": list(row.users),
     }
+
+
+def histogram_rows(found: Histogram) -> list[dict[str, Any]]:
+    """Bins as Helicone writes them: their bounds are text."""
+    return [{"range_start": str(one.start), "range_end": str(one.end), "value": one.count} for one in found.bins]
