@@ -74,7 +74,11 @@ def whole_row(request_id: str, user: str) -> dict[str, Any]:
         "status": 200,
         "ended": "done",
         "warnings": [],
+        "method": "POST",
+        "flavor": "openai-chat",
         "is_stream": False,
+        "request_is_base64": False,
+        "response_is_base64": False,
         "delay_ms": 1_000,
         "time_to_first_token": 100,
         "prompt_tokens": 10,
@@ -88,6 +92,8 @@ def whole_row(request_id: str, user: str) -> dict[str, Any]:
         "asset_urls": {},
         "cache_enabled": False,
         "storage_location": "clickhouse",
+        "request_size_bytes": 62,
+        "response_size_bytes": 114,
         "size_bytes": 176,
     }
 
