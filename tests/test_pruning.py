@@ -57,8 +57,10 @@ def test_what_is_left_counts_as_if_the_rest_had_never_come(
     left = [one for one in whole if one.timing.started_at >= before]
     pruned.append(whole)
     fresh.append(left)
+    ever = pruned.measures.by_provider_and_model()
     assert pruned.count_before(before) == len(whole) - len(left) == sum(pruned.remove_before(before))
     assert sums(pruned) == sums(fresh)
+    assert pruned.measures.by_provider_and_model() == ever
     found = [row.exchange for row in pruned.with_bodies(pruned.page(newest_first=False, limit=100))]
     assert found == [row.exchange for row in fresh.with_bodies(fresh.page(newest_first=False, limit=100))]
     pruned.close()

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from heliconnect.exchange import End, Exchange, Usage
 from heliconnect.store import tables
-from heliconnect.store.rollups import ERROR_ENDS, Sums, sums_of
+from heliconnect.store.rollups import ERROR_ENDS, GRAINS_S, Sums, sums_of
 
 __all__ = ["add_sums", "subtract_sums"]
 
@@ -40,10 +40,26 @@ def add_sums(connection: Connection, batch: Sequence[Exchange]) -> None:
 
 
 def subtract_sums(connection: Connection, batch: Sequence[Exchange]) -> None:
-    """Take away a batch whose rows were removed just now."""
+    """Take away a batch whose rows were removed just now; what was ever stored of each model is remembered."""
+    _remember(connection, batch)
     for table, key, counted, rows in _by_table(sums_of(batch)):
         _subtract(connection, table, key, rows, counted)
     _recount_sessions(connection, {one.session_id for one in batch if one.session_id})
+
+
+def _remember(connection: Connection, batch: Sequence[Exchange]) -> None:
+    table = tables.removed
+    rows = [
+        {**dict(zip(_WHICH, key, strict=True)), **dict(zip(_COUNTED, sums, strict=True))}
+        for key, sums in sums_of(batch).rollups.items()
+        if key[0] == max(GRAINS_S)
+    ]
+    statement = insert(table)
+    new = statement.excluded
+    added = {name: table.c[name] + new[name] for name in _COUNTED}
+    added["bucket_s"] = func.min(table.c.bucket_s, new.bucket_s)
+    values = [{name: value for name, value in row.items() if name != "grain_s"} for row in rows]
+    connection.execute(statement.on_conflict_do_update(index_elements=["model", "provider"], set_=added), values)
 
 
 def _by_table(sums: Sums) -> Iterator[tuple[Table, tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]]]]:

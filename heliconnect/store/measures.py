@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, cast, func, literal, or_, select, union_all
 from sqlalchemy.sql.sqltypes import BigInteger, Float
 
 from heliconnect.exchange import End
@@ -198,14 +198,17 @@ class Measures:
     def by_provider_and_model(self) -> list[Group]:
         """All calls ever stored by provider and model, in the order of their first occurrence; read from rollups.
 
+        Those whose records were removed since are counted as well.
+
         Counts "requests", "errors", "unpriced" and sums "cost_usd", "input_tokens", "output_tokens", where what is
         unknown counts as nothing.
         """
-        u = tables.rollups.c
         names = ("count", "errors", "unpriced", "cost_nano", "input_tokens", "output_tokens")
+        chosen = ("provider", "model", "bucket_s", *names)
+        stored = select(*(tables.rollups.c[name] for name in chosen)).where(tables.rollups.c.grain_s == 3_600)
+        u = union_all(stored, select(*(tables.removed.c[name] for name in chosen))).subquery().c
         query = (
             select(u.provider, u.model, *(func.sum(u[name]) for name in names))
-            .where(u.grain_s == 3_600)
             .group_by(u.provider, u.model)
             .order_by(func.min(u.bucket_s), u.provider, u.model)
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, inspect, select, text
 
 from heliconnect.errors import StoreError
-from heliconnect.store.tables import metadata, migrations, notes, requests
+from heliconnect.store.tables import metadata, migrations, notes, removed, requests
 
 __all__ = ["MIGRATIONS", "check", "migrate"]
 
@@ -30,7 +30,17 @@ def m003_cache_references(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE {requests.name} ADD COLUMN {requests.c.cache_reference_id.name} TEXT"))
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first_tables, m002_notes, m003_cache_references)
+def m004_removed(connection: Connection) -> None:
+    """What removed records had counted."""
+    removed.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    m001_first_tables,
+    m002_notes,
+    m003_cache_references,
+    m004_removed,
+)
 
 
 def check(connection: Connection) -> None:
