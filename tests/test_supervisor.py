@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def test_two_workers_share_a_port_and_a_store(tmp_path: Path, provider: Provider
         wait_until(lambda: count(server.url) == 20, 5)
         assert len(server._planes) == 2
         assert len(list((folder / "spool").glob("*.spool"))) >= 1
+
+
+def test_an_ipv6_address_is_served(tmp_path: Path) -> None:
+    """Its URL has brackets."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with running(ServerOptions(tmp_path, host="::1", port=0)) as server:
+        assert server.url.startswith("http://[::1]:")
+        assert httpx.get(f"{server.url}/healthcheck").status_code == 200
+        assert httpx.get(f"{server.url}/ui/requests").status_code == 200
 
 
 def test_a_folder_serves_one_server(tmp_path: Path) -> None:

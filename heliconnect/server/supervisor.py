@@ -66,6 +66,11 @@ class ServerOptions:
     keep: timedelta | None = None
     prices: Path | None = None
 
+    @property
+    def url_host(self) -> str:
+        """The host as it stands in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
 
 class _Child:
     """A child process that says "ready ..." on its first line and is told to stop by SIGTERM."""
@@ -193,7 +198,7 @@ class Server:
                 "socket": str(socket),
                 "store": str(store_of(folder)),
                 "spool": str(spool),
-                "hosts": [options.host, *options.names],
+                "hosts": [options.url_host, *options.names],
                 "keys": str(folder / KEYS) if options.demands_keys else None,
                 "redact": None if options.redact is None else str(options.redact),
                 "keep_s": None if options.keep is None else options.keep.total_seconds(),
@@ -210,7 +215,7 @@ class Server:
                 raise ServerError(f"{error}; choose another port with --port") from error
             plane.config = self._plane_config(port, spool, socket)
             self._planes.append(plane)
-        self.url = f"http://{options.host}:{port}"
+        self.url = f"http://{options.url_host}:{port}"
         _wait_healthy(self.url)
         if self._lock_fd is not None:
             tell(self._lock_fd, self.url)
