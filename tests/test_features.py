@@ -124,6 +124,21 @@ def test_a_malformed_feature_is_a_warning(headers: dict[str, str], warning: str)
     assert warning in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "warns"),
+    [
+        ("Helicone-LLM-Security-Enabled", "true", True),
+        ("Helicone-Moderations-Enabled", "true", True),
+        ("Helicone-Token-Limit-Exception-Handler", "truncate", True),
+        ("Helicone-Moderations-Enabled", "false", False),
+    ],
+)
+def test_what_is_not_available_is_said(name: str, value: str, warns: bool) -> None:
+    """The call is passed on without it, and its record says so."""
+    words = f"{name} is not available in this gateway: the call was passed on without it"
+    assert asked({name: value}) == (Wishes(warnings=(words,)) if warns else None)
+
+
 def test_a_call_without_wishes() -> None:
     """Other headers of Helicone's ask for nothing."""
     assert asked({"Helicone-User-Id": "u", "Helicone-Property-Cache": "x", "Accept": "*/*"}) is None

@@ -19,6 +19,14 @@ __all__ = ["CacheWish", "Wishes", "wishes_of"]
 
 _PREFIXES = (b"helicone-cache-", b"helicone-retry-", b"helicone-ratelimit-policy", b"helicone-fallbacks")
 _STREAM_USAGE = "helicone-stream-usage"
+# What Helicone's cloud does by models of its own or of others; here a call that asks for it is passed on without.
+_NOT_AVAILABLE = {
+    "helicone-llm-security-enabled": "Helicone-LLM-Security-Enabled",
+    "helicone-prompt-security-enabled": "Helicone-Prompt-Security-Enabled",
+    "helicone-moderations-enabled": "Helicone-Moderations-Enabled",
+    "helicone-token-limit-exception-handler": "Helicone-Token-Limit-Exception-Handler",
+}
+_OTHERS = frozenset(name.encode() for name in (_STREAM_USAGE, "cache-control", *_NOT_AVAILABLE))
 _WEEK_S = 604_800
 _YEAR_S = 31_536_000
 _MAX_BUCKET = 20
@@ -66,12 +74,16 @@ def wishes_of(lines: Iterable[tuple[bytes, bytes, bytes]]) -> Wishes | None:
     asked = [
         (lower.decode("latin-1"), value.decode("utf-8", "replace"))
         for lower, _, value in lines
-        if lower.startswith(_PREFIXES) or lower in {b"helicone-stream-usage", b"cache-control"}
+        if lower.startswith(_PREFIXES) or lower in _OTHERS
     ]
     if not any(name != "cache-control" for name, _ in asked):
         return None
     given = dict(asked)
-    warnings: list[str] = []
+    warnings = [
+        f"{name} is not available in this gateway: the call was passed on without it"
+        for header, name in _NOT_AVAILABLE.items()
+        if given.get(header, "").strip().lower() not in {"", "false"}
+    ]
     found = Wishes(
         cache=_cache(given, warnings),
         retry=_retry(given, warnings),
