@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 
-from heliconnect import sse
+from heliconnect import eventstream, sse
 from heliconnect.errors import MissingExtraError
 
 try:
@@ -91,6 +91,8 @@ def parse_answers(data: bytes, content_type: str) -> list[object]:
     """
     if not data:
         return []
+    if eventstream.CONTENT_TYPE in content_type:
+        return list(eventstream.decode(data))
     if "event-stream" in content_type or data.startswith((b"data:", b"event:")):
         found = (parse_json(event.data) for event in sse.decode(data) if event.data.startswith((b"{", b"[")))
         return [one for one in found if isinstance(one, Mapping)]

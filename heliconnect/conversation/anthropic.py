@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,6 +122,40 @@ def _converse_parts(content: object) -> Iterator[Part]:
 
 
 def converse_answered(answers: Sequence[object]) -> list[Message]:
-    """The message that Converse answered."""
+    """The message that Converse answered, whole or put together from its stream."""
+    if mapped(answers[0]).get("type") == "messageStart":
+        return [Message("assistant", tuple(_converse_parts(_converse_blocks(answers))))]
     message = mapped(mapped(mapped(answers[0]).get("output")).get("message"))
     return [Message(text_of(message.get("role")) or "assistant", tuple(_converse_parts(message.get("content"))))]
+
+
+def _converse_blocks(answers: Sequence[object]) -> list[dict[str, Any]]:
+    """The content blocks of a stream's events, as a whole answer has them."""
+    texts_of: dict[object, dict[str, str]] = {}
+    tools: dict[object, Mapping[str, Any]] = {}
+    for event in map(mapped, answers):
+        index = event.get("contentBlockIndex")
+        if event.get("type") == "contentBlockStart":
+            tools[index] = mapped(mapped(event.get("start")).get("toolUse"))
+        elif event.get("type") == "contentBlockDelta":
+            delta, said = mapped(event.get("delta")), texts_of.setdefault(index, {})
+            for name, piece in (
+                ("text", delta.get("text")),
+                ("thought", mapped(delta.get("reasoningContent")).get("text")),
+                ("input", mapped(delta.get("toolUse")).get("input")),
+            ):
+                if isinstance(piece, str):
+                    said[name] = said.get(name, "") + piece
+    return [_converse_block(tools.get(index), said) for index, said in texts_of.items()]
+
+
+def _converse_block(tool: Mapping[str, Any] | None, said: Mapping[str, str]) -> dict[str, Any]:
+    if "input" in said:
+        try:
+            arguments: Any = json.loads(said["input"])
+        except ValueError:
+            arguments = said["input"]
+        return {"toolUse": {**(tool or {}), "input": arguments}}
+    if "thought" in said:
+        return {"reasoningContent": {"reasoningText": {"text": said["thought"]}}}
+    return {"text": said.get("text", "")}
