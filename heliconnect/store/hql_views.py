@@ -55,6 +55,8 @@ _REQUESTS = HqlTable(
         *_TOKENS,
         HqlColumn("cost", "Integer", "r.cost_nano", "billionths of a US dollar, as Helicone keeps it"),
         HqlColumn("cost_usd", "Real", "r.cost_nano / 1000000000.0", "US dollars"),
+        HqlColumn("cost_source", "Text", "r.cost_source", "the price list, provider, logged or cache"),
+        HqlColumn("cache_reference_id", "Text", "r.cache_reference_id", "the record whose answer was given again"),
         HqlColumn("user_id", "Text", "r.user_id", "who the call was for"),
         HqlColumn("session_id", "Text", "r.session_id", "the session it was part of"),
         HqlColumn("session_name", "Text", "r.session_name", "the session's name"),
