@@ -76,7 +76,7 @@ def _parts(moment: datetime) -> dict[str, int]:
 
 def ask(live: Running, path: str, body: Any) -> Any:
     """The data that a POST is answered with."""
-    answer = httpx.post(live.url + path, json=body)
+    answer = httpx.post(live.url + path, json=body, timeout=30)
     assert answer.status_code == 200, answer.text
     assert answer.json()["error"] is None
     return answer.json()["data"]
@@ -84,6 +84,6 @@ def ask(live: Running, path: str, body: Any) -> Any:
 
 def refused(live: Running, path: str, body: Any) -> tuple[int, str]:
     """Status and words of a POST that is refused."""
-    answer = httpx.post(live.url + path, json=body)
+    answer = httpx.post(live.url + path, json=body, timeout=30)
     assert answer.json()["data"] is None
     return answer.status_code, answer.json()["error"]
