@@ -10,10 +10,11 @@ captures every body and head into its spool meanwhile; nginx (proxy_pass, keep-a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import multiprocessing
-import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -52,7 +53,6 @@ class Asker(asyncio.Protocol):
 
     def __init__(self, latencies: list[float], deadline: float) -> None:
         self.latencies, self.deadline = latencies, deadline
-        self.received = 0
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,12 +61,12 @@ class Asker(asyncio.Protocol):
 
     def ask(self) -> None:
         self.began = time.perf_counter()
-        self.received = 0
+        self.tail = b""
         self.transport.write(REQUEST)  # type: ignore[attr-defined]  # a stream's transport
 
     def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        if not data.endswith(TELL[-20:]):
+        self.tail = (self.tail + data)[-20:]  # the answer may come in pieces
+        if self.tail != TELL[-20:]:
             return
         now = time.perf_counter()
         self.latencies.append(now - self.began)
@@ -122,36 +122,43 @@ def measure(port: int, connections: int) -> tuple[float, float]:
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log /dev/null;
 events {{ worker_connections 1024; }}
-http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+  upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://up; proxy_http_version 1.1;
     proxy_set_header Connection ""; proxy_buffering off; }} }} }}
 """
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nothing uses."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(one.getsockname()[1]) for one in made]
+
+
 def main() -> None:
     """Measure in turn, print the ratios."""
-    base = 20_000 + os.getpid() % 20_000
+    base, own, other = free_ports(3)
     upstream = multiprocessing.Process(target=serve_upstream, args=(base,), daemon=True)
     upstream.start()
     with tempfile.TemporaryDirectory() as folder:
         config = {
             "spool": f"{folder}/spool",
             "control": "",
-            "port": base + 1,
+            "port": own,
             "upstreams": {"openai": f"http://127.0.0.1:{base}"},
         }
         command = [sys.executable, "-m", "heliconnect.server.dataplane", json.dumps(config)]
         plane = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
         assert plane.stdout is not None
         plane.stdout.readline()
-        targets = {"direct": base, "heliconnect": base + 1}
+        targets = {"direct": base, "heliconnect": own}
         nginx = None
         if shutil.which("nginx"):
-            Path(folder, "nginx.conf").write_text(NGINX.format(folder=folder, upstream=base, port=base + 2))
+            Path(folder, "nginx.conf").write_text(NGINX.format(folder=folder, upstream=base, port=other))
             nginx = subprocess.Popen(["nginx", "-c", f"{folder}/nginx.conf"])
-            targets["nginx"] = base + 2
+            targets["nginx"] = other
             time.sleep(0.5)
         try:
             report(targets)
