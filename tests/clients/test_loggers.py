@@ -144,7 +144,10 @@ def program(name: str, live: Running, user: str) -> subprocess.CompletedProcess[
 
 def test_litellm_callback(live: Running, record_property: Record) -> None:
     """Each call by the model, tokens and cost of its answer."""
-    record_property("package", needed("litellm", python_package("litellm")))
+    package = needed("litellm", python_package("litellm"))
+    if tuple(int(part) for part in package.split()[1].split(".")[:2]) < (1, 110):
+        pytest.skip(f"{package}: its callback cannot serialise the usage of a stream, and logs none")
+    record_property("package", package)
     record_property("shown", '`success_callback=["helicone"]`: chat, whole and streamed, embeddings, Gemini, Claude')
     user = a_user("litellm callback")
     chats = [CHAT_MODEL, "o4-mini", "gemini-2.5-flash", *([CLAUDE] if has_prompts_of_old() else []), CHAT_MODEL]
