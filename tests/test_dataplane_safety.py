@@ -14,6 +14,7 @@ import pytest
 from heliconnect.exchange import End
 from heliconnect.server.dataplane.heads import BadHead, parse_request, parse_response
 from heliconnect.server.dataplane.omit import reduced
+from heliconnect.testing import Provider
 from tests.plane import PlaneProcess, RawUpstream, a_plane, read_all
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -32,6 +33,32 @@ def test_no_credential_reaches_the_disk(plane: PlaneProcess) -> None:
     (capture,) = plane.captures(1)
     assert "/v1beta/models/gemini-2.5-flash:generateContent?key=[redacted]" in capture.target_url
     assert not [secret for secret in secrets if secret.encode() in plane.spooled_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("header", "sent", "arrived"),
+    [
+        pytest.param("authorization", "Bearer sk-helicone-a-b", None, id="instead-of-the-provider-key"),
+        pytest.param("authorization", "Bearer sk-p, Bearer sk-helicone-a-b", "Bearer sk-p", id="beside-it"),
+        pytest.param("authorization", "bearer pk-helicone-eu-a", None, id="write-only-key-in-lower-case"),
+        pytest.param("x-api-key", "sk-helicone-a-b", None, id="anthropic"),
+        pytest.param("x-goog-api-key", "sk-helicone-a-b", None, id="google"),
+        pytest.param("api-key", "sk-helicone-a-b", None, id="azure"),
+        pytest.param("authorization", "Bearer sk-p, Bearer sk-q", "Bearer sk-p, Bearer sk-q", id="no-key-of-ours"),
+    ],
+)
+def test_a_helicone_key_never_reaches_the_provider(
+    plane: PlaneProcess, provider: Provider, header: str, sent: str, arrived: str | None
+) -> None:
+    """Clients of Helicone's AI gateway send it where the provider's key belongs: it names the caller, no more."""
+    call = f"{plane.url}/oai/v1/chat/completions"
+    named = {"helicone-auth": f"Bearer {sent.rpartition(' ')[2]}"}
+    for headers in ({header: sent}, {header: "Bearer sk-p", **named}):
+        assert httpx.post(call, json=CHAT, headers=headers).status_code == 200
+    assert provider.requests[0].headers.get(header) == arrived
+    first, second = plane.captures(2)
+    assert (first.key_hash == second.key_hash) is ("helicone" in sent)
+    assert bool(first.warnings) is (arrived is None)
 
 
 def test_tls_is_refused_at_once(plane: PlaneProcess) -> None:

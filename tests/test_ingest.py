@@ -103,6 +103,14 @@ def test_steps_that_are_no_model_calls(live: Running, request_json: dict[str, An
     assert (record["prompt_tokens"], record["completion_tokens"], record["costUSD"]) == (None, None, None)
 
 
+def test_a_tool_without_a_name_gets_none(live: Running) -> None:
+    """Helicone's Python logger calls the tool of a vector search "unknown"."""
+    user, search = f"log {uuid.uuid4()}", {"_type": "vector_db", "operation": "search", "text": "sights"}
+    send(live, user, log_of(search, {"_type": "vector_db", "toolName": "unknown", "result": 1}), "/custom/v1/log")
+    (record,) = live.records(user, 1)
+    assert record["response_body"] == {"_type": "vector_db", "result": 1}
+
+
 def test_what_the_caller_knows_is_kept(live: Running) -> None:
     """A cost that is told, a failure's status, and omitted bodies."""
     user, omit = f"log {uuid.uuid4()}", {"Helicone-Omit-Request": "true", "Helicone-Omit-Response": "true"}

@@ -53,7 +53,7 @@ def read(guarded: Guarded, headers: dict[str, str]) -> int:
 
 
 def test_calls_need_a_key(guarded: Guarded, provider: Provider) -> None:
-    """In `Helicone-Auth` or in the path; without one nothing reaches the provider."""
+    """In `Helicone-Auth`, in the path or as `Authorization`; without one nothing reaches the provider."""
     refused = call(guarded, {})
     assert (refused.status_code, refused.headers["helicone-unsent"]) == (401, "true")
     assert call(guarded, {"Helicone-Auth": "Bearer sk-helicone-nobody"}).status_code == 401
@@ -61,7 +61,8 @@ def test_calls_need_a_key(guarded: Guarded, provider: Provider) -> None:
     for key in (guarded.reader, guarded.writer):
         assert call(guarded, {"Helicone-Auth": f"Bearer {key}"}).status_code == 200
         assert call(guarded, {}, f"/{key}/oai/v1/chat/completions").status_code == 200
-    assert len(provider.requests) == 4
+        assert call(guarded, {"Authorization": f"Bearer {key}"}).status_code == 200
+    assert len(provider.requests) == 6
 
 
 def test_a_client_with_a_key_is_routed_and_one_without_goes_direct(guarded: Guarded, provider: Provider) -> None:

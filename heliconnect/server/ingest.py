@@ -39,6 +39,7 @@ _KINDS = {"oai": "openai", "anthropic": "anthropic", "googleapis": "google"}
 _ENDS = {-3: End.CANCELLED, -1: End.TIMEOUT}
 _MISSING = ("the log names no times: when the call was, and how long it took, is not known",)
 _MAX_KNOWN = 20_000
+_MARKS = frozenset({"_type", "toolName"})
 Json = Mapping[str, Any]
 
 
@@ -183,10 +184,10 @@ def _bodies(sent: Json, got: Json, said: Mapping[str, str]) -> tuple[bytes, byte
 
 
 def _without_unknown(answer: Any) -> Any:
-    """The Python logger of Helicone marks every ordinary answer with these two: they say nothing."""
-    if isinstance(answer, Mapping) and answer.get("_type") == "unknown":
-        return {name: value for name, value in answer.items() if name not in {"_type", "toolName"}}
-    return answer
+    """The Python logger of Helicone fills these two in where it knows nothing: "unknown" says nothing."""
+    if not isinstance(answer, Mapping):
+        return answer
+    return {name: value for name, value in answer.items() if name not in _MARKS or value != "unknown"}
 
 
 def _kind_of(answer: bytes) -> str:

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from heliconnect.exchange import Capture, End, Pairs
 from heliconnect.protocol import AUTH, OMIT_REQUEST, OMIT_RESPONSE, REQUEST_ID, key_hash, redact, redact_url
+from heliconnect.server.dataplane.credentials import has_provider_key, helicone_key
 from heliconnect.server.dataplane.heads import Line, RequestHead
 from heliconnect.server.dataplane.omit import reduced
 
@@ -124,9 +125,12 @@ class Tee:
         told = self._head.value(AUTH.lower().encode()).decode("utf-8", "replace")
         return key_hash(told or self._auth or "")
 
-    def key_in_path(self, key: str | None) -> None:
-        """The Helicone key that stood in the path; it counts where no header names one."""
-        self._auth = key
+    def key_elsewhere(self, in_path: str | None) -> None:
+        """The Helicone key that stood in the path, or in place of a provider's; it counts without `Helicone-Auth`."""
+        instead = helicone_key(self._head.lines)
+        self._auth = in_path or instead
+        if instead is not None and not has_provider_key(self._head.lines):
+            self.warnings.append("a Helicone key stood in place of the provider's: the provider got no key")
 
     def finish(self, end: End, error: str | None) -> Capture:
         """The capture: credentials replaced, omitted bodies reduced to what usage is read from."""

@@ -132,7 +132,7 @@ class ClientSide(asyncio.Protocol):
             return target, None
         tee = Tee(head, request_id_of(head), self._plane.config.max_kept_body, self._plane.budget)
         tee.url, tee.provider = target.url, target.provider
-        tee.key_in_path(target.helicone_key)
+        tee.key_elsewhere(target.helicone_key)
         keys = self._plane.keys
         if keys is not None and not keys.may_write(tee.caller):
             return Refusal(401, "this gateway needs a key of its own: Helicone-Auth: Bearer sk-helicone-..."), None

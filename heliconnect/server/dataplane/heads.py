@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from heliconnect.server.dataplane.credentials import provider_part
+
 __all__ = ["BadHead", "Line", "RequestHead", "ResponseHead", "client_head", "parse_request", "parse_response"]
 
 Line = tuple[bytes, bytes, bytes]
@@ -60,7 +62,7 @@ class RequestHead:
         return next((value for lower, _, value in self.lines if lower == name), b"")
 
     def for_upstream(self, target: bytes, host: bytes, *, keep_helicone: bool) -> bytes:
-        """The head as it is sent on: hop-by-hop and, unless kept, Helicone's own lines are left out."""
+        """The head as it is sent on: hop-by-hop and, unless kept, Helicone's own lines and keys are left out."""
         dropped = HOP_BY_HOP | _named_by_connection(self.lines)
         out = [b"%b %b HTTP/1.1" % (self.method, target)]
         if not self.value(b"host"):
@@ -69,7 +71,9 @@ class RequestHead:
             if lower == b"host":
                 out.append(b"%b: %b" % (name, host))
             elif lower not in dropped and (keep_helicone or not lower.startswith((b"helicone-", b"__helicone-"))):
-                out.append(b"%b: %b" % (name, value))
+                sent = value if keep_helicone else provider_part(lower, value)
+                if sent is not None:
+                    out.append(b"%b: %b" % (name, sent))
         if self.length is None:
             out.append(b"Transfer-Encoding: chunked")
         out += (b"", b"")
