@@ -122,7 +122,8 @@ def measure(port: int, connections: int) -> tuple[float, float]:
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log /dev/null;
 events {{ worker_connections 1024; }}
-http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+http {{ access_log off; keepalive_requests 100000000;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   upstream up {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://up; proxy_http_version 1.1;
