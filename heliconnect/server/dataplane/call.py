@@ -98,6 +98,7 @@ class Call:
         self._provider_keep_alive = False
         self._deadline = 0.0
         self._added: list[bytes] = []
+        self._held: list[bytes] | None = None
         self._mock = head.value(mock.MOCK_HEADER) if tee is not None else b""
         self.head = head
         self.request_done = head.length == 0
@@ -133,6 +134,22 @@ class Call:
         else:
             self._connect()
 
+    def hold(self) -> None:
+        """Keep what goes to the provider until `let_go`: a head and the body behind it leave in one piece."""
+        self._held = []
+
+    def let_go(self) -> None:
+        """Send what was held."""
+        held, self._held = self._held, None
+        if held and self._provider is not None:
+            self._provider.transport.write(b"".join(held))
+
+    def _send(self, side: ProviderSide, data: bytes) -> None:
+        if self._held is None:
+            side.transport.write(data)
+        else:
+            self._held.append(data)
+
     def _key(self) -> Key:
         target = self._target
         return self._plane.upstreams.control_key() if target is None else (target.scheme, target.host, target.port)
@@ -164,7 +181,7 @@ class Call:
         self._provider = side
         side.begin(self)
         head = self._head_for_upstream()
-        side.transport.write(b"".join((head, *self._waiting)) if self._waiting else head)
+        self._send(side, b"".join((head, *self._waiting)) if self._waiting else head)
         self._waiting, self._waiting_size = [], 0
         self._client.resume_reading()
         self._await_next()
@@ -215,7 +232,7 @@ class Call:
                 self._answer_mock()
             return
         if self._provider is not None:
-            self._provider.transport.write(framed)
+            self._send(self._provider, framed)
             self._await_next()
         elif framed:
             self._waiting.append(framed)

@@ -115,11 +115,16 @@ class ClientSide(asyncio.Protocol):
         wishes = wishes_of(head.lines) if tee is not None else None
         given = (self._plane, self, head, parser, chunks, target, tee)
         call = self._call = Call(*given) if wishes is None else FeaturedCall(*given, wishes=wishes)
+        if not self._buffer or not call.wants_body:
+            call.start()
+            return
+        call.hold()
         call.start()
-        if self._buffer and self._call is call and call.wants_body:
+        if self._call is call:
             data = bytes(self._buffer)
             self._buffer.clear()
             self._buffer += call.request_bytes(data)
+        call.let_go()
 
     def _aim(self, head: RequestHead) -> tuple[Target | Refusal | None, Tee | None]:
         text = head.target.decode("latin-1")

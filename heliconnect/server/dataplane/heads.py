@@ -56,10 +56,13 @@ class RequestHead:
     length: int | None
     is_keep_alive: bool
     expects_continue: bool
+    _values: dict[bytes, bytes] | None = field(default=None, init=False, compare=False)
 
     def value(self, name: bytes) -> bytes:
         """The first value of a header, its name in lower case; empty when it is absent."""
-        return next((value for lower, _, value in self.lines if lower == name), b"")
+        if self._values is None:
+            self._values = {lower: value for lower, _, value in reversed(self.lines)}
+        return self._values.get(name, b"")
 
     def for_upstream(self, target: bytes, host: bytes, *, keep_helicone: bool) -> bytes:
         """The head as it is sent on: hop-by-hop and, unless kept, Helicone's own lines and keys are left out."""
