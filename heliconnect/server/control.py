@@ -31,6 +31,8 @@ from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
 from heliconnect.server.keys import Keys
+from heliconnect.server.otlp import otlp_router
+from heliconnect.server.otlp.traces import Traces
 from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest import ROUTERS, prometheus_router
 from heliconnect.server.writer import Writer, WriterStatus
@@ -74,8 +76,9 @@ def create_app(
     hosts: list[str],
     ingest: Ingest | None = None,
     keys: Keys | None = None,
+    traces: Traces | None = None,
 ) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, and what `ingest` takes; guarded.
+    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, logs and traces; guarded.
 
     With keys only their holders see records; then an address may stand for the server's name.
     """
@@ -86,6 +89,8 @@ def create_app(
     app.include_router(prometheus_router(status))
     if ingest is not None:
         app.include_router(logs(ingest))
+    if traces is not None:
+        app.include_router(otlp_router(traces))
 
     @app.get("/healthcheck")
     def healthcheck() -> JSONResponse:
@@ -169,7 +174,8 @@ def run(config: ControlConfig) -> int:
     keys = None if config.keys is None else Keys(Path(config.keys))
     rules = None if config.redact is None else Redaction.from_file(Path(config.redact))
     taken = Ingest(logged, lambda known: store.get(known) is not None, rules)
-    app = create_app(store, writer.status, config.hosts, taken, keys)
+    traces = Traces(taken)
+    app = create_app(store, writer.status, config.hosts, taken, keys, traces)
     server = _Server(
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
     )
@@ -182,6 +188,7 @@ def run(config: ControlConfig) -> int:
     watch_parent(stop)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
+    traces.close()
     logged.close()
     writer.stop()
     store.close()
