@@ -105,7 +105,7 @@ def _part(part: object, kind: object) -> Any:
 def from_numbered(row: Mapping[str, Any], role: str) -> Message:
     """A message of numbered attributes, "gen_ai.prompt.0.role" and so on."""
     calls = [_known_call(call) for call in numbered(row, "tool_calls")]
-    given = {**row, "tool_calls": calls or None}
+    given = {**row, "tool_calls": calls or None, "function_call": None}
     if not calls and isinstance(row.get("function_call"), Mapping):
         legacy = row["function_call"]
         given["tool_calls"] = [_call(None, legacy.get("name"), legacy.get("arguments"))]

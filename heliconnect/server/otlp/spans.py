@@ -17,6 +17,7 @@ __all__ = ["Attributes", "Event", "MalformedSpanError", "MalformedTracesError", 
 Attributes = Mapping[str, Any]
 """Names and plain values: text, numbers, booleans, None, lists and dictionaries of them."""
 _MAX_DEPTH = 24
+_MAX_NS = 1 << 64
 _ERROR = 2
 _ERROR_NAME = "STATUS_CODE_ERROR"
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
@@ -83,18 +84,14 @@ def made(
     start_ns, end_ns = times_ns
     if not _TRACE_ID.fullmatch(trace_id) or not _SPAN_ID.fullmatch(span_id):
         raise MalformedSpanError("a span needs a trace id of 32 and a span id of 16 hex digits, not all zero")
-    try:
-        started_at = datetime.fromtimestamp(start_ns / 1e9, UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise MalformedSpanError("startTimeUnixNano must be a time") from error
-    if start_ns <= 0:
+    if not 0 < start_ns < _MAX_NS:
         raise MalformedSpanError("a span needs its startTimeUnixNano")
     return Span(
         trace_id=trace_id,
         span_id=span_id,
         parent_id=parent_id if _SPAN_ID.fullmatch(parent_id) else None,
         name=name,
-        started_at=started_at,
+        started_at=datetime.fromtimestamp(start_ns / 1e9, UTC),
         start_ns=start_ns,
         duration_ms=round((end_ns - start_ns) / 1e6, 3) if end_ns >= start_ns else None,
         attributes=attributes,

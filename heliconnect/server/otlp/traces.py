@@ -1,7 +1,8 @@
 """Traces under way: the spans of several exports put together, so that each call knows the spans around it.
 
 A span is exported when it ends, so a call comes before the spans around it, often in an earlier export. A call whose
-root has not come waits for it, ten seconds at most and in memory, and is recorded with what is known then. A call
+root has not come waits for it, ten seconds at most and in memory, and is recorded with what is known then. Where many
+wait, none does any longer. A call
 that holds another one, as a framework's span holds that of the SDK below it, is not recorded: it would count twice.
 """
 
@@ -13,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from heliconnect.exchange import Capture
@@ -26,10 +28,12 @@ __all__ = ["WAIT_S", "Outcome", "Traces"]
 
 _log = logging.getLogger("heliconnect")
 WAIT_S = 10.0
-_MAX_SEEN = 50_000
+_MAX_SEEN = 20_000
 _MAX_WAITING = 2_000
+_MAX_WAITING_BYTES = 64 << 20
 _MAX_DEPTH = 64
-_MAX_VALUE = 2_000
+_MAX_CONTEXT = 32
+_MAX_VALUE = 500
 Key = tuple[str, str]
 ValueT = TypeVar("ValueT")
 
@@ -55,6 +59,7 @@ class _Seen:
 class _Waiting:
     span: Span
     headers: Mapping[str, str]
+    size_bytes: int
     until: float
 
 
@@ -83,11 +88,12 @@ class Traces:
             until = self._clock() + self._wait_s
             for span in calls:
                 try:
-                    self._capture(span, headers)
+                    made = self._capture(span, headers)
                 except Exception as error:  # noqa: BLE001 - one span may be anything, the others are taken
                     refused.append(f"span {span.span_id} could not be read: {type(error).__name__}")
                 else:
-                    self._waiting[span.trace_id, span.span_id] = _Waiting(span, headers, until)
+                    size_bytes = made.request_size_bytes + made.response_size_bytes
+                    self._waiting[span.trace_id, span.span_id] = _Waiting(span, headers, size_bytes, until)
             return Outcome(refused, is_kept=self._settle())
 
     def settle(self) -> None:
@@ -108,7 +114,8 @@ class Traces:
             for name, value in span.attributes.items()
             if is_context(name) and isinstance(value, str | int | float)
         }
-        _put(self._seen, key, _Seen(span.name[:_MAX_VALUE], span.parent_id, context))
+        few = dict(islice(context.items(), _MAX_CONTEXT))
+        _put(self._seen, key, _Seen(span.name[:_MAX_VALUE], span.parent_id, few))
         found = is_call(told(span))
         if found or key in self._holding:
             for parent_id in self._above(span):
@@ -119,7 +126,7 @@ class Traces:
         """The ids of the spans above one, the nearest first, as far as they are known; the last may not have come."""
         found: list[str] = []
         at = span.parent_id
-        while at is not None and at not in found and len(found) < _MAX_DEPTH:
+        while at is not None and at != span.span_id and at not in found and len(found) < _MAX_DEPTH:
             found.append(at)
             seen = self._seen.get((span.trace_id, at))
             at = None if seen is None else seen.parent_id
@@ -134,7 +141,8 @@ class Traces:
     def _settle(self, *, is_last: bool = False) -> bool:
         """Keep the calls that need not wait any more; False when one of them could not be kept."""
         now, is_kept = self._clock(), True
-        is_full = len(self._waiting) > _MAX_WAITING
+        size_bytes = sum(call.size_bytes for call in self._waiting.values())
+        is_full = len(self._waiting) > _MAX_WAITING or size_bytes > _MAX_WAITING_BYTES
         for key, call in list(self._waiting.items()):
             above = self._above(call.span)
             is_whole = not above or (call.span.trace_id, above[-1]) in self._seen
