@@ -23,7 +23,7 @@ from heliconnect.server import otlp
 from heliconnect.server.guard import Guard
 from heliconnect.server.otlp import otlp_router
 from tests.conftest import Running
-from tests.spans import TRACE, Json, Taking, bodies_of, capture_of, export, span
+from tests.spans import START_NS, TRACE, Json, Taking, bodies_of, capture_of, export, span
 
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 JSON = {"content-type": "application/json"}
@@ -228,6 +228,12 @@ def test_not_many_calls_wait() -> None:
     assert taking.traces.is_waiting
     taking.take(span(big, at=4001, below=1))
     assert not taking.traces.is_waiting
+
+
+def test_times_come_as_text_or_number() -> None:
+    """As OTLP's JSON has them, and as some exporters do."""
+    for moment in (START_NS, float(START_NS)):
+        assert capture_of(span(CALL, startTimeUnixNano=moment)).started_at.year == 2025
 
 
 def test_spans_in_a_circle_end() -> None:

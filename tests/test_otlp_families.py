@@ -507,3 +507,9 @@ def test_embeddings_have_a_shape_of_their_own(attributes: Json) -> None:
     vectors = {f"embedding.embeddings.{at}.embedding.vector": [0.1, 0.2] for at in range(2)}
     preview = finish(capture_of(span({**attributes, **vectors}))).response_preview
     assert preview == "2 vectors"
+
+
+def test_an_embedding_of_which_nothing_is_told_says_nothing() -> None:
+    """No input is made up, and no vector."""
+    request, answer = bodies_of(span({**NOW, "gen_ai.operation.name": "embeddings"}))
+    assert (request, answer) == ({"model": "gpt-4o"}, {"object": "list"})

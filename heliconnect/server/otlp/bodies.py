@@ -23,7 +23,7 @@ def request_of(attributes: Attributes, span: Span) -> bytes:
     messages = asked(attributes, span.events)
     body: dict[str, Any] = {"model": models_of(attributes)[0]}
     if is_embedding(attributes):
-        body["input"] = [one.get("content") for one in messages]
+        body["input"] = [one.get("content") for one in messages] or None
     elif messages:
         body["messages"] = messages
     body.update(parameters_of(attributes))

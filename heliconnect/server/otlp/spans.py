@@ -163,11 +163,11 @@ def _value(raw: object, depth: int) -> Any:
 
 def _integer(raw: object) -> int | None:
     """A 64-bit number: JSON has it as text, some exporters as a number."""
-    if isinstance(raw, bool) or not isinstance(raw, int | str) or len(str(raw)) > 20:
+    if isinstance(raw, bool) or not isinstance(raw, int | float | str) or len(str(raw)) > 24:
         return None
     try:
         return int(raw)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
