@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from hypothesis import strategies as st
 
 from heliconnect.exchange import Capture
 from heliconnect.server.otlp.spans import from_json
@@ -126,3 +127,23 @@ def bodies_of(*spans: Any) -> tuple[Json, Json]:
     """The request's and the answer's body that these spans become."""
     capture = capture_of(*spans)
     return orjson.loads(capture.request_body), orjson.loads(capture.response_body)
+
+
+NAMES = st.sampled_from(
+    [
+        *("gen_ai.operation.name", "gen_ai.system", "gen_ai.request.model", "gen_ai.input.messages", "user.id"),
+        *("gen_ai.output.messages", "gen_ai.prompt.0.content", "gen_ai.prompt.0.tool_calls.0.name", "gen_ai.prompt"),
+        *("openinference.span.kind", "llm.input_messages.0.message.contents.0.message_content", "llm.tools.0.tool"),
+        *("llm.invocation_parameters", "gen_ai.usage.input_tokens", "gen_ai.response.time_to_first_chunk"),
+        *("embedding.embeddings.0.embedding.vector", "traceloop.association.properties.Helicone-User-Id", "ai.values"),
+        *("gen_ai.tool.definitions", "server.address", "server.port", "helicone.property.a", "llm.cost.total"),
+        *("output.value", "input.value", "gen_ai.completion.0.role", "gen_ai.event.content", "ai.response.toolCalls"),
+    ]
+)
+WORDS = st.sampled_from(
+    ["chat", "LLM", "embeddings", "[{}]", '[{"parts": [{}, 1]}]', '{"messages": [1]}', "[[", "", "é\x00"]
+)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | WORDS
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=4), inner, max_size=3)
+)
