@@ -60,6 +60,8 @@ def _by_shape(request: Mapping[str, object], answer: Mapping[str, object]) -> Fl
         return Flavor.OPENAI_RESPONSES
     if kind == "text_completion":
         return Flavor.OPENAI_COMPLETIONS
+    if kind == "list" and "input" in request:
+        return Flavor.EMBEDDINGS
     if kind in {"message", "message_start"}:
         return Flavor.ANTHROPIC
     if "candidates" in answer and "contents" in request:

@@ -166,6 +166,7 @@ _CONTROL = re.compile(
     r"/(?:$|ui(?:/|$)|healthcheck$|docs(?:/|$)|redoc$|openapi\.json$|metrics$|favicon\.ico$"
     r"|v1/(?:request|session|user|property|metrics|dashboard|helicone-sql|trace|log|public|webhooks|prompt-2025|evals"
     r"|feedback)(?:/|$)"
+    r"|v1/(?:traces|logs)$"  # OTLP's paths beside /v1/metrics: no trace of ours is a provider's business
     r"|(?:custom|oai|anthropic|googleapis)/v1/log$)"
 )
 # Helicone's EU cloud has a host only for these: packages and hosts in its worker/wrangler.toml.

@@ -252,4 +252,5 @@ _READINGS: tuple[tuple[str, Callable[[Json], Usage]], ...] = (
     ("outputTokens", _bedrock),
     ("tokens", _cohere),
     ("billed_units", _cohere),
+    ("completion_tokens", _openai_chat),
 )

@@ -88,6 +88,7 @@ def test_records_are_for_readers(guarded: Guarded) -> None:
     }
     for headers, status in (({}, 401), ({"Authorization": f"Bearer {guarded.writer}"}, 200)):
         assert httpx.post(f"{guarded.url}/custom/v1/log", json=log, headers=headers).status_code == status
+        assert httpx.post(f"{guarded.url}/v1/traces", json={}, headers=headers).status_code == status
     assert httpx.get(f"{guarded.url}/healthcheck").status_code == 200
     for path in ("/openapi.json", "/metrics", "/docs"):
         assert httpx.get(guarded.url + path).status_code == 401, path

@@ -32,6 +32,8 @@ from heliconnect.server.guard import Guard
 from heliconnect.server.ingest import Ingest
 from heliconnect.server.ingest import router as logs
 from heliconnect.server.keys import Keys
+from heliconnect.server.otlp import otlp_router
+from heliconnect.server.otlp.traces import Traces
 from heliconnect.server.redaction import Redaction
 from heliconnect.server.rest import ROUTERS, prometheus_router
 from heliconnect.server.retention import Retention
@@ -79,8 +81,9 @@ def create_app(
     ingest: Ingest | None = None,
     keys: Keys | None = None,
     redaction: Redaction | None = None,
+    traces: Traces | None = None,
 ) -> Guard:
-    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, and what `ingest` takes; guarded.
+    """The whole app: REST below /v1, pages below /ui, /healthcheck, /metrics, logs and traces; guarded.
 
     With keys only their holders see records; then an address may stand for the server's name. redaction holds the
     rules for records that are imported.
@@ -93,6 +96,8 @@ def create_app(
     app.include_router(prometheus_router(status))
     if ingest is not None:
         app.include_router(logs(ingest))
+    if traces is not None:
+        app.include_router(otlp_router(traces))
 
     @app.get("/healthcheck")
     def healthcheck() -> JSONResponse:
@@ -179,7 +184,8 @@ def run(config: ControlConfig) -> int:
     keys = None if config.keys is None else Keys(Path(config.keys))
     rules = None if config.redact is None else Redaction.from_file(Path(config.redact))
     taken = Ingest(logged, lambda known: store.get(known) is not None, rules)
-    app = create_app(store, writer.status, config.hosts, taken, keys, rules)
+    traces = Traces(taken)
+    app = create_app(store, writer.status, config.hosts, taken, keys, rules, traces)
     server = _Server(
         uvicorn.Config(app, uds=config.socket, log_level="warning", timeout_graceful_shutdown=3, server_header=False)
     )
@@ -192,6 +198,7 @@ def run(config: ControlConfig) -> int:
     watch_parent(stop)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
+    traces.close()
     logged.close()
     if retention is not None:
         retention.stop()

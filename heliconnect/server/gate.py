@@ -81,7 +81,7 @@ class Gate:
 
 def _is_log(path: str) -> bool:
     """Whether a path takes logs of calls."""
-    return path.endswith("/v1/log") or path.startswith("/v1/trace/")
+    return path.endswith("/v1/log") or path.startswith("/v1/trace/") or path == "/v1/traces"
 
 
 def _key_of(headers: dict[bytes, str]) -> str | None:

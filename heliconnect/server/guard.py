@@ -18,6 +18,8 @@ MAX_BODY_BYTES = 10 << 20
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+IS_CUT = "heliconnect.is_cut"
+"""Set in the scope of a request whose body was cut at the bound."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _FOREIGN = frozenset({"cross-site", "same-site"})
 
@@ -45,7 +47,7 @@ class Guard:
         if problem is not None:
             await _refuse(send, *problem)
             return
-        await self._app(scope, self._bounded(receive), send)
+        await self._app(scope, self._bounded(scope, receive), send)
 
     def _problem(self, method: str, headers: dict[bytes, str]) -> tuple[int, str] | None:
         name = _name(headers.get(b"host", ""))
@@ -69,8 +71,11 @@ class Guard:
     def _is_ours(self, name: str) -> bool:
         return name in self._hosts or (self._takes_addresses and _is_address(name))
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """`receive`, ending the body at the bound: what is cut there is no JSON any more and is refused as such."""
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """`receive`, ending the body at the bound, and saying so in the scope.
+
+        What is cut there is no JSON any more and is refused as such; other bodies may still look whole.
+        """
         left = self._max_body_bytes
 
         async def bounded() -> MutableMapping[str, Any]:
@@ -79,6 +84,7 @@ class Guard:
             if message["type"] == "http.request":
                 left -= len(message.get("body", b""))
                 if left < 0:
+                    scope[IS_CUT] = True
                     return {"type": "http.request", "body": b"", "more_body": False}
             return message
 

@@ -50,10 +50,12 @@ def has_prompts_of_old() -> bool:
 
 
 def helicone_async(provider: str, gateway: str, user: str) -> None:
-    """Helicone's OpenTelemetry logger. It sends spans in protobuf, which the gateway does not take."""
+    """Helicone's OpenTelemetry logger, which sends spans in protobuf."""
     from helicone_async import HeliconeAsyncLogger
 
-    HeliconeAsyncLogger(api_key=HELICONE_KEY, base_url=f"{gateway}/v1/trace/log-python").init()
+    logger = HeliconeAsyncLogger(api_key=HELICONE_KEY, base_url=f"{gateway}/v1/trace/log-python")
+    logger.init()
+    logger.set_properties({"Helicone-User-Id": user})
     import openai
 
     with openai.OpenAI(base_url=f"{provider}/v1", api_key=KEY) as client:

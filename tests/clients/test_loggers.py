@@ -158,13 +158,15 @@ def test_litellm_callback(live: Running, record_property: Record) -> None:
     assert found[-1][:5] == (EMBEDDING_MODEL, 200, 4, 0, True)
 
 
-def test_helicone_async_is_not_taken_and_harms_no_call(live: Running, record_property: Record) -> None:
-    """Its spans need an OTLP endpoint: they are refused with 404, once and without a retry; the call goes on."""
+def test_helicone_async_sends_spans(live: Running, record_property: Record) -> None:
+    """Its OpenTelemetry spans become records, and its calls go on."""
     record_property("package", needed("helicone-async", python_package("helicone-async")))
     if find_spec("openai") is None:
         pytest.skip("not installed: openai")
-    record_property("shown", "not covered: it sends OTLP spans, which the gateway answers with 404; its calls go on")
-    done = program("helicone-async", live, a_user("async"))
+    record_property("shown", "OpenTelemetry spans, with properties")
+    user = a_user("async")
+    done = program("helicone-async", live, user)
     assert done.stdout.splitlines()[-1] == ANSWER
-    assert done.stderr.count("404") == 1
     assert len(live.provider.requests) == 1
+    (row,) = rows(live, user, 1)
+    assert row == (CHAT_MODEL, 200, 4, 6, True, ANSWER)
