@@ -55,7 +55,8 @@ def helicone_async(provider: str, gateway: str, user: str) -> None:
 
     logger = HeliconeAsyncLogger(api_key=HELICONE_KEY, base_url=f"{gateway}/v1/trace/log-python")
     logger.init()
-    logger.set_properties({"Helicone-User-Id": user})
+    session = {"Helicone-Session-Id": "s-1", "Helicone-Session-Path": "/trip/search", "Helicone-Session-Name": "trip"}
+    logger.set_properties({"Helicone-User-Id": user, "tier": "pro", **session})
     import openai
 
     with openai.OpenAI(base_url=f"{provider}/v1", api_key=KEY) as client:
