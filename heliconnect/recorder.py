@@ -44,16 +44,8 @@ ValueT = TypeVar("ValueT")
 
 def finish(capture: Capture, own_prices: PriceList | None = None) -> Exchange:
     """What the captured call means. Pure; never raises. own_prices go before the public ones."""
-    warnings = list(capture.warnings)
-
-    def read(label: str, reading: Callable[[], ValueT], otherwise: ValueT) -> ValueT:
-        try:
-            return reading()
-        except Exception as error:  # noqa: BLE001 - one reading may fail on any input, the record may not
-            warnings.append(f"{label} could not be read: {type(error).__name__}")
-            _log.debug("reading %s of %s failed", label, capture.request_id, exc_info=True)
-            return otherwise
-
+    reader = _Reader(capture)
+    read, warnings = reader.read, reader.warnings
     context = read("context", lambda: read_context(capture.request_headers), CallContext())
     sent = read("request body", lambda: _body(capture.request_body, capture.request_headers), _NO_BODY)
     got = read("response body", lambda: _body(capture.response_body, capture.response_headers), _NO_BODY)
@@ -67,9 +59,7 @@ def finish(capture: Capture, own_prices: PriceList | None = None) -> Exchange:
     models = read("model", lambda: _models(capture, context, request, answers), _Models())
     reference = _cache_reference(capture.response_headers)
     usage = read("usage", lambda: usage_of(answers) if reference is None else _NO_USE, None)
-    cost = read(
-        "cost", lambda: _cost(capture, models, answers, own_prices) if reference is None else _free(capture), None
-    )
+    cost = read("cost", lambda: _free(capture) if reference else _cost(capture, models, answers, own_prices), None)
     end = read("end", lambda: _end(capture, got.data, kind), capture.end)
     omit_request, omit_response = bool(context.omit_request), bool(context.omit_response)
     return Exchange(
@@ -107,6 +97,22 @@ def finish(capture: Capture, own_prices: PriceList | None = None) -> Exchange:
         error=capture.error,
         warnings=tuple(warnings),
     )
+
+
+class _Reader:
+    """Reads one thing after the other of a capture; what fails is a warning, and told of in the log."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._request_id = capture.request_id
+        self.warnings = list(capture.warnings)
+
+    def read(self, label: str, reading: Callable[[], ValueT], otherwise: ValueT) -> ValueT:
+        try:
+            return reading()
+        except Exception as error:  # noqa: BLE001 - one reading may fail on any input, the record may not
+            self.warnings.append(f"{label} could not be read: {type(error).__name__}")
+            _log.debug("reading %s of %s failed", label, self._request_id, exc_info=True)
+            return otherwise
 
 
 def _end(capture: Capture, body: bytes, content_type: str) -> End:

@@ -48,6 +48,10 @@ def a_dead_url() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
+def path_of(provider: Provider, path: str = "/v1/chat/completions") -> str:
+    return provider.url + path
+
+
 async def send_httpx(settings: Settings, url: str, **options: Any) -> tuple[int, str]:
     with hc.connect(httpx.Client(), settings) as client:
         answer = client.post(url, json=BODY, **options)

@@ -23,7 +23,7 @@ from heliconnect.settings import Settings
 from heliconnect.testing import Provider, Reply
 from heliconnect.wire.switch import switch
 from tests.conftest import GATEWAY_MARK
-from tests.senders import FAILURES, USER, Sender, a_dead_url, each_library, send_aiohttp, settings_for
+from tests.senders import FAILURES, USER, Sender, a_dead_url, each_library, path_of, send_aiohttp, settings_for
 
 CONNECT_MS = 400
 BOUND_S = 5.0
@@ -124,10 +124,6 @@ def used(provider: Provider, gateway_url: str, cooldown_ms: int = 60_000) -> Set
         connect_timeout_ms=CONNECT_MS,
         record_direct=False,
     )
-
-
-def path_of(provider: Provider) -> str:
-    return f"{provider.url}/v1/chat/completions"
 
 
 def nothing_of_ours(provider: Provider) -> bool:

@@ -22,7 +22,7 @@ import heliconnect as hc
 from heliconnect.exchange import Cost, End, Exchange, Timing, Usage
 from heliconnect.store import Facet, Mark, Store, migrations, open_store, tables
 from heliconnect.store import sqlite as sqlite_module
-from heliconnect.store.filters import All, Filter, FilterError, Leaf, both
+from heliconnect.store.filters import All, Filter, FilterError, Leaf
 from heliconnect.store.filters import Any as AnyOf
 from heliconnect.store.migrations import MIGRATIONS
 from heliconnect.store.rollups import latency_bin
@@ -354,58 +354,3 @@ def test_many_threads_read_while_one_writes(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert problems == []
-
-
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    """A file from a later version is left alone, and the error says what to do."""
-    path = tmp_path / "records.db"
-    open_store(path).close()
-    with sqlite3.connect(path) as raw:
-        assert [name for (name,) in raw.execute("SELECT name FROM migrations")] == [m.__name__ for m in MIGRATIONS]
-        raw.execute("INSERT INTO migrations VALUES ('m999_future', '')")
-    raw.close()
-    with pytest.raises(hc.StoreError, match=r"newer heliconnect.*m999_future"):
-        open_store(path)
-
-
-def test_an_older_schema_is_not_read_as_it_stands(tmp_path: Path) -> None:
-    """Who may not change the file says who can."""
-    path = tmp_path / "records.db"
-    open_store(path).close()
-    with closing(sqlite3.connect(path)) as raw, raw:
-        raw.execute("DELETE FROM migrations WHERE name = 'm003_cache_references'")
-    with pytest.raises(hc.StoreError, match=r"older heliconnect.*up to date"):
-        open_store(path, read_only=True)
-    open_store(path).close()
-    open_store(path, read_only=True).close()
-
-
-def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
-    """A file that is no database, an engine that does not exist, a missing file read-only."""
-    (tmp_path / "text.db").write_text("this is no database, but it is long enough to be taken for one" * 20)
-    with pytest.raises(hc.StoreError, match="not a database"):
-        open_store(tmp_path / "text.db")
-    with pytest.raises(hc.StoreError, match="not available yet"):
-        open_store("clickhouse://host/db")
-    with pytest.raises(hc.StoreError, match="cannot be opened"):
-        open_store(tmp_path / "missing.db", read_only=True)
-
-
-def test_read_only_means_read_only(tmp_path: Path) -> None:
-    """A reader of a live store changes nothing."""
-    with_writer = open_store(tmp_path / "records.db")
-    with_writer.append([a_record(1)])
-    reader = open_store(tmp_path / "records.db", read_only=True)
-    assert reader.count() == 1
-    with pytest.raises(hc.StoreError, match="reading only"):
-        reader.append([a_record(2)])
-    reader.close()
-    with_writer.close()
-
-
-def test_filters_are_joined_where_there_are_any() -> None:
-    """both() leaves out what is None."""
-    leaf = Leaf("model", "equals", "a")
-    assert both(None, None) is None
-    assert both(None, leaf) is leaf
-    assert both(leaf, leaf) == All((leaf, leaf))

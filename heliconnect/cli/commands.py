@@ -75,33 +75,21 @@ def up(
 ) -> None:
     """Start the proxy and the dashboard; Ctrl-C stops them."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
-    folder = data_folder(data_dir)
-    demands_keys = keys or not _is_loopback(host)
     options = ServerOptions(
-        data_dir=folder,
+        data_dir=data_folder(data_dir),
         host=host,
         port=port,
         workers=workers,
         upstreams=_upstreams(upstream or []),
         allow_targets=tuple(allow_target or []),
         names=tuple(name or []),
-        demands_keys=demands_keys,
+        demands_keys=keys or not _is_loopback(host),
         redact=None if redact is None else redact.absolute(),
         keep=keep,
         prices=None if prices is None else prices.absolute(),
     )
     try:
-        if redact is not None:
-            Redaction.from_file(redact)  # says what is wrong with it before anything starts
-        if prices is not None:
-            PriceList.from_file(prices)
-        if demands_keys and not has_keys(folder):
-            typer.echo(
-                f"heliconnect: on {host} others may reach the gateway, so its callers need keys, and there are none: "
-                "`heliconnect keys create NAME` makes one",
-                err=True,
-            )
-            raise typer.Exit(1)
+        _check(options)
         with running(options) as server:
             typer.echo(
                 f"heliconnect {__version__}\n"
@@ -168,6 +156,19 @@ def doctor(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+def _check(options: ServerOptions) -> None:
+    """Say what is wrong before anything starts. Raises HeliconnectError."""
+    if options.redact is not None:
+        Redaction.from_file(options.redact)
+    if options.prices is not None:
+        PriceList.from_file(options.prices)
+    if options.demands_keys and not has_keys(options.data_dir):
+        raise HeliconnectError(
+            f"on {options.host} others may reach the gateway, so its callers need keys, and there are none: "
+            "`heliconnect keys create NAME` makes one"
+        )
 
 
 def _is_loopback(host: str) -> bool:
